@@ -1,0 +1,2 @@
+//! The load generator and the whole-pipeline cases.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Turns the clock into events.

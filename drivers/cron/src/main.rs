@@ -1,0 +1,2 @@
+//! Turns the clock into events.
+fn main() {}

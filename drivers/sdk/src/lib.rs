@@ -1,0 +1,1 @@
+//! What every driver executable needs: configuration, emit with back-pressure, checkpoint, health, shutdown.

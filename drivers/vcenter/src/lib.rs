@@ -1,0 +1,1 @@
+//! Turns vCenter's event history into events.

@@ -1,0 +1,2 @@
+//! Turns vCenter's event history into events.
+fn main() {}

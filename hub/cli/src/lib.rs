@@ -1,0 +1,1 @@
+//! The dispatch command: the server and its client.

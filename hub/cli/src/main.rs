@@ -1,0 +1,2 @@
+//! The dispatch command: the server and its client.
+fn main() {}

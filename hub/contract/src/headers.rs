@@ -1,0 +1,209 @@
+//! Binary mode of the HTTP binding: attributes as `ce-` headers, data as the body (CloudEvents HTTP 1.0.2, section 3.1).
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode, utf8_percent_encode};
+
+use crate::event::{DataKind, Event, EventError};
+use crate::json::is_json_media_type;
+
+/// Prefix of the headers that carry attributes.
+pub const CE_PREFIX: &str = "ce-";
+
+/// Section 3.1.3.2: space, double quote, percent and everything outside printable ASCII is encoded.
+const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
+
+/// Whether the headers say binary mode: they carry `ce-specversion` or `ce-id`, or any `ce-` header at all.
+pub fn is_binary_mode(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| name.as_str().starts_with(CE_PREFIX))
+}
+
+impl Event {
+    /// Reads an event in binary mode.
+    pub fn from_headers(headers: &HeaderMap, body: Bytes) -> Result<Self, EventError> {
+        let text = |name: &str, value: &HeaderValue| -> Result<String, EventError> {
+            let raw = value.as_bytes();
+            let raw = raw
+                .strip_prefix(b"\"")
+                .and_then(|r| r.strip_suffix(b"\""))
+                .unwrap_or(raw);
+            let decoded = percent_decode(raw).decode_utf8();
+            decoded
+                .map(Into::into)
+                .map_err(|_| EventError::new(name, "is not UTF-8 after percent-decoding"))
+        };
+        let one = |name: &str| -> Result<String, EventError> {
+            let value = headers.get(format!("{CE_PREFIX}{name}"));
+            text(
+                name,
+                value.ok_or_else(|| {
+                    EventError::new(name, format!("is required (header {CE_PREFIX}{name})"))
+                })?,
+            )
+        };
+        let version = one("specversion")?;
+        if version != "1.0" {
+            return Err(EventError::new(
+                "specversion",
+                format!("is {version:?}; must be \"1.0\""),
+            ));
+        }
+        let mut builder = Event::builder(one("id")?, one("source")?, one("type")?);
+        for (name, value) in headers {
+            let Some(name) = name.as_str().strip_prefix(CE_PREFIX) else {
+                continue;
+            };
+            if headers
+                .get_all(format!("{CE_PREFIX}{name}"))
+                .iter()
+                .nth(1)
+                .is_some()
+            {
+                return Err(EventError::new(name, "is given twice"));
+            }
+            match name {
+                "specversion" | "id" | "source" | "type" => {}
+                "datacontenttype" => {
+                    return Err(EventError::new(name, "is the header content-type in binary mode"));
+                }
+                _ => builder = builder.attribute(name, text(name, value)?),
+            }
+        }
+        let content_type = match headers.get(CONTENT_TYPE) {
+            Some(value) => Some(
+                value
+                    .to_str()
+                    .map_err(|_| EventError::new("datacontenttype", "is not ASCII"))?,
+            ),
+            None => None,
+        };
+        if let Some(content_type) = content_type {
+            builder = builder.attribute("datacontenttype", content_type);
+        }
+        if body.is_empty() {
+            return builder.build();
+        }
+        builder.data(kind_of(content_type, &body), body).build()
+    }
+
+    /// The headers of binary mode, `content-type` among them; the body is [`Event::data_bytes`].
+    pub fn write_headers(&self, headers: &mut HeaderMap) {
+        headers.insert(
+            HeaderName::from_static("ce-specversion"),
+            HeaderValue::from_static("1.0"),
+        );
+        for attribute in self.attributes() {
+            if attribute.name == "datacontenttype" {
+                if let Ok(value) = HeaderValue::from_str(attribute.text) {
+                    headers.insert(CONTENT_TYPE, value);
+                }
+                continue;
+            }
+            let name = HeaderName::try_from(format!("{CE_PREFIX}{}", attribute.name));
+            let value = HeaderValue::try_from(utf8_percent_encode(attribute.text, ENCODED).to_string());
+            if let (Ok(name), Ok(value)) = (name, value) {
+                headers.insert(name, value);
+            }
+        }
+        if !headers.contains_key(CONTENT_TYPE) && self.data().is_some_and(|d| d.kind == DataKind::Json) {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+    }
+}
+
+/// What arrives as JSON but is none is kept as plain bytes: never refused, never broken for others.
+fn kind_of(content_type: Option<&str>, body: &[u8]) -> DataKind {
+    let is_json = || serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok();
+    match content_type {
+        Some(t) if is_json_media_type(t) && is_json() => DataKind::Json,
+        Some(t) if t.starts_with("text/") && std::str::from_utf8(body).is_ok() => DataKind::Text,
+        _ => DataKind::Binary,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        let pair = |(n, v): &(&str, &str)| {
+            (
+                n.parse::<HeaderName>().unwrap(),
+                HeaderValue::from_str(v).unwrap(),
+            )
+        };
+        pairs.iter().map(pair).collect()
+    }
+    const REQUIRED: [(&str, &str); 4] = [
+        ("ce-specversion", "1.0"),
+        ("ce-id", "1"),
+        ("ce-source", "/s"),
+        ("ce-type", "t"),
+    ];
+
+    #[test]
+    fn a_binary_event_goes_in_and_out_with_its_data_untouched() {
+        let mut given = headers(&REQUIRED);
+        given.extend(headers(&[
+            ("content-type", "application/json"),
+            ("ce-subject", "Euro%20%E2%82%AC%20%22x%22"),
+            ("ce-n", "7"),
+        ]));
+        let event = Event::from_headers(&given, Bytes::from_static(b"{ \"a\":1 }")).unwrap();
+        assert_eq!(event.subject(), Some("Euro € \"x\""));
+        assert_eq!(event.datacontenttype(), Some("application/json"));
+        assert_eq!(event.data().unwrap().bytes, b"{ \"a\":1 }");
+        let mut out = HeaderMap::new();
+        event.write_headers(&mut out);
+        assert_eq!(out, given);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let without = |name: &str| {
+            headers(
+                &REQUIRED
+                    .into_iter()
+                    .filter(|(n, _)| *n != name)
+                    .collect::<Vec<_>>(),
+            )
+        };
+        let plus = |name: &str, value: &str| {
+            let mut all = headers(&REQUIRED);
+            all.append(
+                name.parse::<HeaderName>().unwrap(),
+                HeaderValue::from_str(value).unwrap(),
+            );
+            all
+        };
+        let table = [
+            (without("ce-specversion"), "specversion"),
+            (without("ce-id"), "id"),
+            (plus("ce-id", "2"), "id"),
+            (plus("ce-time", "noon"), "time"),
+            (plus("ce-bad_name", "x"), "bad_name"),
+            (plus("ce-x", "%FF"), "x"),
+            (plus("ce-datacontenttype", "text/plain"), "datacontenttype"),
+        ];
+        for (given, attribute) in table {
+            assert_eq!(
+                Event::from_headers(&given, Bytes::new()).unwrap_err().attribute,
+                attribute
+            );
+        }
+    }
+
+    #[test]
+    fn bytes_that_only_claim_to_be_json_are_kept_as_bytes() {
+        let mut given = headers(&REQUIRED);
+        given.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let event = Event::from_headers(&given, Bytes::from_static(b"{nope")).unwrap();
+        assert_eq!(
+            event.data().unwrap(),
+            crate::Data {
+                kind: DataKind::Binary,
+                bytes: b"{nope"
+            }
+        );
+    }
+}

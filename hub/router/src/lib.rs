@@ -1,0 +1,1 @@
+//! Filters and their index, queues, retry, limits, dead letters.

@@ -1,0 +1,1 @@
+//! The running hub: REST, doors, functions, driver supervision and the wiring of all rooms.

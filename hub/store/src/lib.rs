@@ -1,0 +1,1 @@
+//! Resources and read models behind one interface: SQLite by default.

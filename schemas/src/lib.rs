@@ -1,0 +1,1 @@
+//! Resources as people write and read them, and their JSON Schemas.

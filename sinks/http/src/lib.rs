@@ -1,0 +1,1 @@
+//! CloudEvents to a web hook.

@@ -1,0 +1,1 @@
+//! Functions as local processes: the embedded FaaS driver.
