@@ -1,0 +1,41 @@
+# Two commands: `make run` and `make test`. The rest is for those who work on the code.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+BINARIES := -p dispatch-cli -p dispatch-driver-cron -p dispatch-driver-vcenter
+
+.PHONY: run test build peers lint deny unit doc bench clean
+
+## A hub with its data in ./.dispatch, seeded on its first start. Ctrl-C stops it.
+run:
+	cargo build --release $(BINARIES)
+	@exec $(TARGET)/release/dispatch server --data ./.dispatch --quickstart
+
+## Everything CI checks, with every peer it needs.
+test: peers lint deny unit doc
+
+build:
+	cargo build --workspace --bins
+
+peers:
+	./fixtures/peers.sh
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+deny:
+	cargo deny --log-level error check bans licenses sources
+
+unit: build
+	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --workspace; else cargo test --workspace --lib --bins --tests; fi
+
+doc:
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+	cargo test --workspace --doc --quiet
+
+## The whole-pipeline cases; results go to bench/results/.
+bench:
+	cargo build --release --workspace --bins
+	./bench/run all
+
+clean:
+	rm -rf ./.dispatch
