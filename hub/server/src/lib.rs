@@ -1,1 +1,26 @@
 //! The running hub: REST, doors, functions, driver supervision and the wiring of all rooms.
+//!
+//! [`run`] is the whole life of a server process: check the configuration, open store and journal, bind,
+//! recover, serve, drain. [`start`](start::start) is the same without signals, for tests. Read `hub.rs` first
+//! (what every part can reach), then `start.rs` (in which order it comes to life and stops again).
+
+mod config;
+mod drivers;
+mod functions;
+mod hub;
+mod images;
+mod logs;
+mod metrics;
+mod project;
+mod quickstart;
+mod rest;
+mod shutdown;
+mod start;
+mod stream;
+mod subscriptions;
+
+pub use config::{ConfigError, Limits, Overrides, Retention, ServerConfig};
+pub use logs::{LogFormat, log_to_stderr};
+pub use rest::openapi;
+pub use shutdown::{Exit, run};
+pub use start::{Server, StartError, start};

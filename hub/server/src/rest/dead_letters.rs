@@ -1,0 +1,10 @@
+//! Dead letters and pending deliveries.
+
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::hub::App;
+
+/// The routes of this resource.
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+}

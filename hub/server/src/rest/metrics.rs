@@ -1,0 +1,21 @@
+//! `GET /metrics`: the hub's figures in Prometheus' text format.
+
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::hub::App;
+
+/// The routes.
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(metrics))
+}
+
+/// The hub's figures for Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "hub", operation_id = "metrics",
+    responses((status = 200, body = String, content_type = "text/plain")))]
+async fn metrics() -> impl IntoResponse {
+    let text = crate::metrics::render();
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+}

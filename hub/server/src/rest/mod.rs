@@ -1,0 +1,80 @@
+//! The REST API: one file per resource, and what they share.
+//!
+//! Every route is declared with its documentation (`#[utoipa::path]`), so `/openapi.json` cannot say anything
+//! else than what is served. Errors have one shape, [`error::ApiError`]; what axum's own extractors refuse is
+//! brought into it by [`plain`].
+
+pub(crate) mod error;
+pub(crate) mod organization;
+
+mod base_images;
+mod dead_letters;
+mod driver_types;
+mod drivers;
+mod emission;
+mod events;
+mod functions;
+mod health;
+mod images;
+mod metrics;
+mod plain;
+mod runs;
+mod secrets;
+mod subscriptions;
+mod version;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::get;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::hub::App;
+
+/// Bytes of a resource's document; a function's source is the largest of them.
+const RESOURCE_BYTES: usize = 16 << 20;
+
+#[derive(utoipa::OpenApi)]
+#[openapi(info(
+    title = "Dispatch",
+    description = "Events in, functions and sinks out. Organization: header X-Dispatch-Org, else `dispatch`."
+))]
+struct Api;
+
+fn documented() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(Api::openapi())
+        .merge(health::routes())
+        .merge(version::routes())
+        .merge(metrics::routes())
+        .merge(events::routes())
+        .merge(emission::routes())
+        .merge(dead_letters::routes())
+        .merge(base_images::routes())
+        .merge(images::routes())
+        .merge(functions::routes())
+        .merge(runs::routes())
+        .merge(driver_types::routes())
+        .merge(drivers::routes())
+        .merge(subscriptions::routes())
+        .merge(secrets::routes())
+}
+
+/// The API as OpenAPI 3.1, generated from the routes.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    documented().split_for_parts().1
+}
+
+/// The whole API.
+pub(crate) fn router(app: App) -> Router {
+    let (routes, document) = documented().split_for_parts();
+    let routes = routes
+        .route("/openapi.json", get(move || async move { Json(document) }))
+        .layer(DefaultBodyLimit::max(RESOURCE_BYTES))
+        .with_state(app);
+    let routes = routes.fallback(plain::unknown_route);
+    plain::with_either_slash(routes)
+        .layer(axum::middleware::map_response(plain::as_document))
+        .layer(CatchPanicLayer::custom(plain::panicked))
+}

@@ -1,0 +1,1 @@
+//! From a subscription as written to a lane of the router.
