@@ -12,7 +12,8 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::event::{Attribute, DataKind, Value};
+use crate::attribute::{Attribute, Value};
+use crate::event::DataKind;
 
 pub(crate) const TAG_STRING: u8 = 0;
 pub(crate) const TAG_BOOLEAN: u8 = 1;

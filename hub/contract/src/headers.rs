@@ -1,7 +1,10 @@
 //! Binary mode of the HTTP binding: attributes as `ce-` headers, data as the body (CloudEvents HTTP 1.0.2, section 3.1).
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use chrono::{DateTime, Utc};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode, utf8_percent_encode};
 
 use crate::event::{DataKind, Event, EventError};
@@ -16,6 +19,17 @@ const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
 /// Whether the headers say binary mode: they carry `ce-specversion` or `ce-id`, or any `ce-` header at all.
 pub fn is_binary_mode(headers: &HeaderMap) -> bool {
     headers.keys().any(|name| name.as_str().starts_with(CE_PREFIX))
+}
+
+/// The wait that `Retry-After` asks for: seconds or an HTTP date (RFC 9110, section 10.2.3). Not clamped;
+/// what cannot be read is not there.
+pub fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = DateTime::parse_from_rfc2822(text).ok()?.to_utc();
+    Some((date - now).to_std().unwrap_or_default())
 }
 
 impl Event {
@@ -191,6 +205,20 @@ mod tests {
                 attribute
             );
         }
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = "1994-11-06T08:49:07Z".parse().unwrap();
+        let read = |text| retry_after(&headers(&[("retry-after", text)]), now);
+        assert_eq!(read("120"), Some(Duration::from_secs(120)));
+        assert_eq!(
+            read("Sun, 06 Nov 1994 08:49:37 GMT"),
+            Some(Duration::from_secs(30))
+        );
+        assert_eq!(read("Sun, 06 Nov 1994 08:00:00 GMT"), Some(Duration::ZERO));
+        assert_eq!((read("-1"), read("soon")), (None, None));
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
     }
 
     #[test]

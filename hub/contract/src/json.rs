@@ -11,7 +11,8 @@ use bytes::Bytes;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::event::{DataKind, Event, EventError, Value};
+use crate::attribute::Value;
+use crate::event::{DataKind, Event, EventError};
 
 /// Media type of one event in structured mode.
 pub const STRUCTURED_CONTENT_TYPE: &str = "application/cloudevents+json";

@@ -4,6 +4,8 @@
 //! another. It has no I/O and knows no other crate of the workspace. Read [`event`] first, then [`log`]
 //! (how an event becomes durable) and [`sink`] (how it leaves again).
 
+mod attribute;
+mod builder;
 mod delivery;
 mod encoding;
 mod event;
@@ -14,20 +16,19 @@ mod log;
 mod sdk;
 mod sink;
 
+pub use attribute::{Attribute, AttributeName, MAX_ATTRIBUTE_BYTES, MAX_ATTRIBUTES, Value};
+pub use builder::EventBuilder;
 pub use delivery::{BackoffPolicy, DeliverySpec, DurationError, parse_duration};
-pub use event::{
-    Attribute, AttributeName, Data, DataKind, Event, EventBuilder, EventError, MAX_ATTRIBUTE_BYTES,
-    MAX_ATTRIBUTES, RESERVED_TYPE_PREFIX, Value, ext,
-};
+pub use event::{Data, DataKind, Event, EventError, RESERVED_TYPE_PREFIX, ext};
 pub use faas::{
     Faas, FaasError, FunctionError, FunctionErrorKind, FunctionSpec, Invocation, InvocationError,
     InvocationResult, Logs, Runtime, RuntimeState, SourceFile,
 };
-pub use headers::{CE_PREFIX, is_binary_mode};
+pub use headers::{CE_PREFIX, is_binary_mode, retry_after};
 pub use json::{BATCH_CONTENT_TYPE, STRUCTURED_CONTENT_TYPE, is_json_media_type};
 pub use log::{
     AppendError, Appended, Attempt, Checkpoint, Committed, Entry, Group, Log, NewEvent, Page, Placed,
-    ReadError, Record, Sequence, Settled, Settlement, SubscriptionId, Tail, Through,
+    Progress, ReadError, Record, Sequence, Settled, Settlement, SubscriptionId, Tail, Through,
 };
 pub use secrecy::{ExposeSecret, SecretString};
 pub use sink::{Answer, Delivery, Outcome, Sink};

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use cloudevents::event::{AttributeValue, Data as SdkData, ExtensionValue};
 use cloudevents::{AttributesReader, AttributesWriter, EventBuilder as _, EventBuilderV10};
 
-use crate::event::{DataKind, Event, EventError, Value, is_context_attribute};
+use crate::attribute::{Value, is_context_attribute};
+use crate::event::{DataKind, Event, EventError};
 use crate::json::is_json_media_type;
 
 impl TryFrom<&cloudevents::Event> for Event {
