@@ -1,0 +1,137 @@
+//! Functions: code that gets an event's data and answers.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::absent::{is_zero, null_is_default};
+use crate::invalid::{Invalid, at_most};
+use crate::name::{check_reference, check_references};
+use crate::resource::resource;
+use crate::{Status, Tag};
+
+/// The longest `timeout`, in milliseconds: one hour.
+const MAX_TIMEOUT: i64 = 3_600_000;
+
+/// A function: an image, a source and a handler.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Function {
+    /// Unique per organization.
+    pub name: String,
+    /// Name of an image.
+    pub image: String,
+    /// Which function of the source, in the runtime's notation (`hello.handle`); its default when empty.
+    #[serde(
+        default,
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "String::is_empty"
+    )]
+    pub handler: String,
+    /// Base64 of a gzipped tar. Written, never read back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(write_only)]
+    pub source: Option<String>,
+    /// Where the source can be fetched, instead of `source`.
+    #[serde(default, rename = "sourceURL", skip_serializing_if = "Option::is_none")]
+    pub source_url: Option<String>,
+    /// File or folder the command line packs into `source`; the hub ignores it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(write_only)]
+    pub source_path: Option<String>,
+    /// The current revision: new for each change of the code. Set by the hub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub faas_id: Option<Uuid>,
+    /// Where the built function is. Set by the hub.
+    #[serde(default, rename = "functionImageURL", skip_serializing_if = "Option::is_none")]
+    pub function_image_url: Option<String>,
+    /// What goes in and what comes out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<FunctionSchema>,
+    /// Names of secrets, merged flat into `context.secrets`; later ones win.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub secrets: Vec<String>,
+    /// Kept for the original's clients.
+    #[serde(default)]
+    pub services: Option<Vec<String>>,
+    /// Milliseconds one call may take; 0 for the engine's own bound; at most one hour.
+    #[serde(
+        default,
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "is_zero"
+    )]
+    pub timeout: i64,
+    /// Set by the hub.
+    #[serde(
+        default,
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "Uuid::is_nil"
+    )]
+    pub id: Uuid,
+    /// `Function`.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub kind: String,
+    /// Set by the hub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
+    /// Why `status` is ERROR. Set by the hub.
+    #[serde(default)]
+    pub reason: Option<Vec<String>>,
+    /// Unix seconds. Set by the hub.
+    #[serde(
+        default,
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "is_zero"
+    )]
+    pub created_time: i64,
+    /// Unix seconds. Set by the hub.
+    #[serde(
+        default,
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "is_zero"
+    )]
+    pub modified_time: i64,
+    /// Labels.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub tags: Vec<Tag>,
+}
+
+/// JSON Schemas of a function's payloads.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FunctionSchema {
+    /// Of the payload it gets.
+    #[serde(default, rename = "in", skip_serializing_if = "Option::is_none")]
+    pub input: Option<serde_json::Value>,
+    /// Of the payload it returns.
+    #[serde(default, rename = "out", skip_serializing_if = "Option::is_none")]
+    pub output: Option<serde_json::Value>,
+}
+
+impl Function {
+    /// Whether the body says where the code is. Needed to create; an update may leave it out.
+    pub fn has_source(&self) -> bool {
+        let given = |text: &Option<String>| text.as_deref().is_some_and(|t| !t.is_empty());
+        given(&self.source) || given(&self.source_url)
+    }
+}
+
+fn forget_source(function: &mut Function) {
+    function.source = None;
+    function.source_path = None;
+}
+
+resource!(Function, "Function", "function",
+    times: [created_time, modified_time],
+    stamped: forget_source,
+    check: |function| {
+        check_reference("image", &function.image)?;
+        check_references("secrets", &function.secrets)?;
+        at_most("handler", "characters", function.handler.len(), 256)?;
+        if !(0..=MAX_TIMEOUT).contains(&function.timeout) {
+            let problem = format!("must be 0 to {MAX_TIMEOUT} (milliseconds), not {}", function.timeout);
+            return Err(Invalid::new("timeout", problem));
+        }
+        Ok(())
+    }
+);
