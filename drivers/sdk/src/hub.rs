@@ -1,0 +1,523 @@
+//! The hub as a driver sees it: a place that takes events, and remembers how far the driver has read.
+//!
+//! Back-pressure is simple: [`Hub::emit`] returns when the hub has the batch on disk, however long that
+//! takes. A hub that is away, busy or full is asked again, 0.2 s to 30 s apart with jitter, never sooner than its
+//! `Retry-After`. The hub tells repeated events apart by their ids, so repeating is safe.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{Bytes, BytesMut};
+use dispatch_contract::{BATCH_CONTENT_TYPE, Event, ExposeSecret, STRUCTURED_CONTENT_TYPE, SecretString};
+use http::{HeaderMap, StatusCode};
+use reqwest::{Client, RequestBuilder, Response, Url};
+use tokio::sync::Mutex;
+
+use crate::answer::{Verdict, message, verdict};
+use crate::settings::Settings;
+use crate::stop::{Stop, Stopped};
+
+/// Header of a POST that carries a checkpoint, as base64.
+pub(crate) const CHECKPOINT_HEADER: &str = "dispatch-checkpoint";
+/// The most bytes a checkpoint may have.
+const MAX_CHECKPOINT: usize = 64 * 1024;
+/// The most events of one POST.
+const MAX_BATCH_EVENTS: usize = 256;
+/// About the most bytes of one POST.
+const MAX_BATCH_BYTES: usize = 512 * 1024;
+/// The most bytes read of an answer.
+const MAX_ANSWER: usize = 256 * 1024;
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where events go. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Hub(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    client: Client,
+    sink: Url,
+    token: Option<SecretString>,
+    /// A plain CloudEvents receiver keeps no checkpoints and no health.
+    keeps_checkpoints: bool,
+    reported: Mutex<Option<Health>>,
+}
+
+/// What the hub said to a batch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Emitted {
+    /// Events that were new.
+    pub accepted: usize,
+    /// Events the hub already had.
+    pub duplicates: usize,
+    /// Events the hub will never take; only [`Hub::emit_or_skip`] goes on behind them.
+    pub refused: Vec<Refusal>,
+}
+
+/// An event the hub will never take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Position in the vector that was emitted.
+    pub position: usize,
+    /// `id` of the event.
+    pub id: String,
+    /// Why, in the hub's words.
+    pub message: String,
+}
+
+/// Why a batch did not go through. Its checkpoint is not stored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EmitError {
+    /// It was time to stop while the hub did not answer. The batch may have been taken.
+    #[error("stopped before the hub took the events")]
+    Stopped,
+    /// The hub does not know this driver or its token. Trying again is useless; being started anew may help.
+    #[error("the hub denies this driver: {0}")]
+    Denied(String),
+    /// An event is wrong, or the checkpoint is.
+    #[error("the hub refuses the events: {0}")]
+    Refused(String),
+}
+
+/// Why there is no answer about the checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CheckpointError {
+    /// It was time to stop.
+    #[error("stopped before the hub gave the checkpoint")]
+    Stopped,
+    /// The hub does not know this driver or its token.
+    #[error("the hub denies this driver its checkpoint: {0}")]
+    Denied(String),
+}
+
+/// Why there is no hub to speak to: the settings are wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HubError {
+    /// Nothing says where the hub is.
+    #[error(
+        "no hub to send events to: set K_SINK to its URL (and DISPATCH_TOKEN), or give --dispatch-api-endpoint HOST:PORT"
+    )]
+    Nowhere,
+    /// What says it cannot be used.
+    #[error("{variable}: {problem}")]
+    Unusable {
+        /// Where it came from.
+        variable: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// How the driver itself is, for whoever lists the drivers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// It reads what it should read.
+    Ready,
+    /// It runs, but cannot do its work for now; one line, no secret.
+    Failing(String),
+}
+
+impl From<Stopped> for EmitError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+impl From<Stopped> for CheckpointError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
+impl Hub {
+    /// The hub that `K_SINK` and `DISPATCH_TOKEN` name; else `--dispatch-api-endpoint` and `AUTH_TOKEN`.
+    pub fn from_env(settings: &Settings) -> Result<Self, HubError> {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        if let Some(sink) = variable("K_SINK") {
+            return Self::connect("K_SINK", &sink, variable("DISPATCH_TOKEN"), true);
+        }
+        let endpoint = settings.endpoint().ok_or(HubError::Nowhere)?;
+        let sink = format!("http://{endpoint}/v1/events");
+        Self::connect("--dispatch-api-endpoint", &sink, variable("AUTH_TOKEN"), false)
+    }
+
+    /// A hub's door for one driver: what `K_SINK` would say.
+    pub fn new(sink: &str, token: Option<SecretString>) -> Result<Self, HubError> {
+        Self::connect(
+            "the sink",
+            sink,
+            token.map(|t| t.expose_secret().to_owned()),
+            true,
+        )
+    }
+
+    fn connect(
+        variable: &'static str,
+        sink: &str,
+        token: Option<String>,
+        keeps_checkpoints: bool,
+    ) -> Result<Self, HubError> {
+        let unusable = |problem: String| HubError::Unusable { variable, problem };
+        let sink = Url::parse(sink).map_err(|e| unusable(format!("is not a URL: {e}")))?;
+        if !matches!(sink.scheme(), "http" | "https") {
+            return Err(unusable("must begin with http:// or https://".to_owned()));
+        }
+        crate::run::install_tls_provider();
+        let client = Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(REQUEST_TIMEOUT)
+            .pool_max_idle_per_host(2)
+            .user_agent(concat!("dispatch-driver/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|e| unusable(format!("cannot be connected to: {e}")))?;
+        Ok(Self(Arc::new(Inner {
+            client,
+            sink,
+            token: token.map(SecretString::from),
+            keeps_checkpoints,
+            reported: Mutex::new(None),
+        })))
+    }
+
+    /// How far this driver has read, in its own words; `None` when it never said. Asks until the hub answers.
+    pub async fn checkpoint(&self, stop: &Stop) -> Result<Option<Bytes>, CheckpointError> {
+        if !self.0.keeps_checkpoints {
+            tracing::warn!("this hub keeps no checkpoints: the driver begins anew with each start");
+            return Ok(None);
+        }
+        let request = self.authorized(self.0.client.get(self.beside("checkpoint")));
+        let (status, body) = self.ask(&request, "the checkpoint", stop).await?;
+        match status {
+            StatusCode::OK => Ok(Some(body)),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Err(CheckpointError::Denied(message(status, &body)))
+            }
+            StatusCode::NO_CONTENT => Ok(None),
+            other => {
+                tracing::warn!(status = other.as_u16(), "the sink keeps no checkpoints");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Sends the events, in order, until the hub has them on disk; `checkpoint` becomes durable with the last of
+    /// them. No events and a checkpoint stores the checkpoint alone.
+    ///
+    /// Large vectors go in several batches; a batch is all or nothing, and the checkpoint only goes with the
+    /// last one. When the hub refuses an event this returns the error and the rest is not sent.
+    pub async fn emit(
+        &self,
+        events: Vec<Event>,
+        checkpoint: Option<Bytes>,
+        stop: &Stop,
+    ) -> Result<Emitted, EmitError> {
+        self.send(&events, checkpoint, stop, OnRefusal::Fail).await
+    }
+
+    /// The same, but an event that the hub refuses blocks nobody: it is found by halving its batch, logged
+    /// once with its position, and left out.
+    pub async fn emit_or_skip(
+        &self,
+        events: Vec<Event>,
+        checkpoint: Option<Bytes>,
+        stop: &Stop,
+    ) -> Result<Emitted, EmitError> {
+        self.send(&events, checkpoint, stop, OnRefusal::Skip).await
+    }
+
+    /// Tells the hub how this driver is. Tried once, and only when it changed; a hub that does not listen is no
+    /// error.
+    pub async fn report(&self, health: Health) {
+        let mut reported = self.0.reported.lock().await;
+        if !self.0.keeps_checkpoints || reported.as_ref() == Some(&health) {
+            return;
+        }
+        let body = match &health {
+            Health::Ready => serde_json::json!({"status": "READY"}),
+            Health::Failing(reason) => serde_json::json!({"status": "ERROR", "reason": reason}),
+        };
+        let request = self
+            .authorized(self.0.client.put(self.beside("health")))
+            .json(&body);
+        match request.send().await {
+            Ok(_) => *reported = Some(health),
+            Err(error) => tracing::debug!(error = %line(&error), "the hub did not hear how this driver is"),
+        }
+    }
+
+    async fn send(
+        &self,
+        events: &[Event],
+        checkpoint: Option<Bytes>,
+        stop: &Stop,
+        on_refusal: OnRefusal,
+    ) -> Result<Emitted, EmitError> {
+        if let Some(size) = checkpoint
+            .as_ref()
+            .map(Bytes::len)
+            .filter(|size| *size > MAX_CHECKPOINT)
+        {
+            let problem = format!("the checkpoint has {size} bytes; at most {MAX_CHECKPOINT} are kept");
+            return Err(EmitError::Refused(problem));
+        }
+        let mut emitted = Emitted::default();
+        let mut waiting = batches(events);
+        let mut checkpoint = checkpoint.filter(|_| self.0.keeps_checkpoints);
+        while let Some((position, batch)) = waiting.pop() {
+            let carried = checkpoint.clone().filter(|_| waiting.is_empty());
+            let (status, headers, body) = self.post(batch, carried.as_ref(), stop).await?;
+            let refused = || message(status, &body);
+            match verdict(status, &headers) {
+                Verdict::Taken => {
+                    checkpoint = checkpoint.filter(|_| carried.is_none());
+                    emitted.count(&body, batch.len());
+                }
+                Verdict::Denied => return Err(EmitError::Denied(refused())),
+                Verdict::Smaller if batch.len() > 1 => halve(&mut waiting, position, batch),
+                Verdict::Refused if batch.len() > 1 && on_refusal == OnRefusal::Skip => {
+                    halve(&mut waiting, position, batch);
+                }
+                _ if batch.len() == 1 && on_refusal == OnRefusal::Skip => {
+                    let refusal = Refusal {
+                        position,
+                        id: batch[0].id().to_owned(),
+                        message: refused(),
+                    };
+                    tracing::warn!(
+                        event = refusal.id,
+                        position,
+                        "event left out: {}",
+                        refusal.message
+                    );
+                    emitted.refused.push(refusal);
+                }
+                _ => return Err(EmitError::Refused(refused())),
+            }
+        }
+        if let Some(checkpoint) = checkpoint {
+            let (status, headers, body) = self.post(&[], Some(&checkpoint), stop).await?;
+            match verdict(status, &headers) {
+                Verdict::Taken => {}
+                Verdict::Denied => return Err(EmitError::Denied(message(status, &body))),
+                _ => return Err(EmitError::Refused(message(status, &body))),
+            }
+        }
+        Ok(emitted)
+    }
+
+    /// One POST, repeated until it has an answer that means something. A single event goes in structured mode,
+    /// which every receiver of CloudEvents understands.
+    async fn post(
+        &self,
+        batch: &[Event],
+        checkpoint: Option<&Bytes>,
+        stop: &Stop,
+    ) -> Result<(StatusCode, HeaderMap, Bytes), Stopped> {
+        let (content_type, body) = match batch {
+            [one] => (STRUCTURED_CONTENT_TYPE, one.to_json()),
+            many => (BATCH_CONTENT_TYPE, Event::batch_to_json(many)),
+        };
+        let request = self
+            .0
+            .client
+            .post(self.0.sink.clone())
+            .header("content-type", content_type);
+        let mut request = self.authorized(request).body(Bytes::from(body));
+        if let Some(checkpoint) = checkpoint {
+            request = request.header(CHECKPOINT_HEADER, STANDARD.encode(checkpoint));
+        }
+        self.repeat(&request, "events", stop).await
+    }
+
+    async fn ask(
+        &self,
+        request: &RequestBuilder,
+        what: &str,
+        stop: &Stop,
+    ) -> Result<(StatusCode, Bytes), Stopped> {
+        let (status, _, body) = self.repeat(request, what, stop).await?;
+        Ok((status, body))
+    }
+
+    /// Sends until the answer is none of "later".
+    async fn repeat(
+        &self,
+        request: &RequestBuilder,
+        what: &str,
+        stop: &Stop,
+    ) -> Result<(StatusCode, HeaderMap, Bytes), Stopped> {
+        let mut failed: u32 = 0;
+        loop {
+            let (problem, after) = match stop.unless(once(request)).await? {
+                Ok((status, headers, body)) => match verdict(status, &headers) {
+                    Verdict::Retry { after } => (message(status, &body), after),
+                    _ => {
+                        if failed > 0 {
+                            tracing::info!(attempts = failed + 1, "the hub answers about {what} again");
+                        }
+                        return Ok((status, headers, body));
+                    }
+                },
+                Err(problem) => (problem, None),
+            };
+            failed = failed.saturating_add(1);
+            match failed {
+                1 => tracing::warn!("the hub does not answer about {what}, asking until it does: {problem}"),
+                _ => tracing::debug!(failed, "still no answer about {what}: {problem}"),
+            }
+            stop.sleep(wait(failed, after)).await?;
+        }
+    }
+
+    fn authorized(&self, request: RequestBuilder) -> RequestBuilder {
+        match &self.0.token {
+            Some(token) => request.bearer_auth(token.expose_secret()),
+            None => request,
+        }
+    }
+
+    fn beside(&self, name: &str) -> Url {
+        let mut url = self.0.sink.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().push(name);
+        }
+        url
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnRefusal {
+    Fail,
+    Skip,
+}
+
+impl Emitted {
+    fn count(&mut self, body: &[u8], sent: usize) {
+        #[derive(serde::Deserialize)]
+        struct Counts {
+            accepted: usize,
+            duplicates: usize,
+        }
+        // A plain CloudEvents receiver says nothing: then all were new.
+        let counts = serde_json::from_slice(body).unwrap_or(Counts {
+            accepted: sent,
+            duplicates: 0,
+        });
+        self.accepted += counts.accepted;
+        self.duplicates += counts.duplicates;
+    }
+}
+
+/// Events in pieces with the position of their first, the first piece last.
+fn batches(events: &[Event]) -> Vec<(usize, &[Event])> {
+    let mut pieces = Vec::new();
+    let (mut start, mut bytes) = (0, 0);
+    for (position, event) in events.iter().enumerate() {
+        let size = event.encoded().len();
+        let full = position - start >= MAX_BATCH_EVENTS || bytes + size > MAX_BATCH_BYTES;
+        if full && position > start {
+            pieces.push((start, &events[start..position]));
+            (start, bytes) = (position, 0);
+        }
+        bytes += size;
+    }
+    if start < events.len() {
+        pieces.push((start, &events[start..]));
+    }
+    pieces.reverse();
+    pieces
+}
+
+fn halve<'a>(waiting: &mut Vec<(usize, &'a [Event])>, position: usize, batch: &'a [Event]) {
+    let (first, second) = batch.split_at(batch.len() / 2);
+    waiting.push((position + first.len(), second));
+    waiting.push((position, first));
+}
+
+/// How long to wait after the `failed`-th failure: doubling, with a quarter of jitter either way.
+fn wait(failed: u32, after: Option<Duration>) -> Duration {
+    let doubled = FIRST_WAIT.saturating_mul(2u32.saturating_pow(failed.saturating_sub(1)));
+    let backoff = doubled.min(LONGEST_WAIT).mul_f64(0.75 + fastrand::f64() / 2.0);
+    match after {
+        Some(after) => after.max(backoff),
+        None => backoff,
+    }
+}
+
+async fn once(request: &RequestBuilder) -> Result<(StatusCode, HeaderMap, Bytes), String> {
+    let request = request.try_clone().ok_or("the request cannot be repeated")?;
+    let mut response = request.send().await.map_err(|e| line(&e))?;
+    let body = bounded(&mut response).await.map_err(|e| line(&e))?;
+    Ok((response.status(), std::mem::take(response.headers_mut()), body))
+}
+
+async fn bounded(response: &mut Response) -> Result<Bytes, reqwest::Error> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await? {
+        body.extend_from_slice(&chunk[..chunk.len().min(MAX_ANSWER - body.len())]);
+        if body.len() == MAX_ANSWER {
+            break;
+        }
+    }
+    Ok(body.freeze())
+}
+
+/// An error with its causes and without the URL, on one line.
+fn line(error: &dyn std::error::Error) -> String {
+    let mut text = String::from("cannot reach it");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_half_a_minute_and_never_undercut_retry_after() {
+        for (failed, least, most) in [
+            (1, 150, 250),
+            (2, 300, 500),
+            (5, 2_400, 4_000),
+            (99, 22_500, 37_500),
+        ] {
+            let millis = wait(failed, None).as_millis();
+            assert!((least..=most).contains(&millis), "{failed}: {millis}");
+        }
+        assert_eq!(wait(1, Some(Duration::from_secs(9))), Duration::from_secs(9));
+    }
+
+    #[test]
+    fn batches_keep_order_and_stay_bounded() {
+        let event = |n: usize| {
+            let data = format!("\"{}\"", "x".repeat(n % 3 * 100_000));
+            Event::builder(n.to_string(), "/s", "t")
+                .json(data)
+                .build()
+                .unwrap()
+        };
+        let events: Vec<Event> = (0..700).map(event).collect();
+
+        let mut pieces = batches(&events);
+        pieces.reverse();
+
+        let mut next = 0;
+        for (position, piece) in pieces {
+            assert_eq!(position, next);
+            assert!(piece.len() <= MAX_BATCH_EVENTS);
+            assert!(piece.iter().map(|e| e.encoded().len()).sum::<usize>() <= MAX_BATCH_BYTES);
+            next += piece.len();
+        }
+        assert_eq!(next, events.len());
+        assert!(batches(&[]).is_empty());
+    }
+}
