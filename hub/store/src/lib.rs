@@ -1,1 +1,33 @@
-//! Resources and read models behind one interface: SQLite by default.
+//! Resources and read models behind one interface, [`Store`]: SQLite files in the data folder.
+//!
+//! Two files, because they have two natures. `resources.db` is the truth about what people created
+//! (functions, subscriptions, secrets, …): a change is on the disk before it is answered, and the file is
+//! readable by its owner only. `views.db` holds read models fed from the journal (runs, dead letters, event
+//! types seen) with the cursor up to which each was fed, in one transaction; it can be dropped and rebuilt.
+//!
+//! Each file has one thread that owns its connection; calls reach it through a bounded queue, so callers
+//! wait and nothing grows. A call whose future is dropped may still take effect.
+//!
+//! SQL is written once per noun: `resources`, `sources`, `runs`, `dead_letters`, `event_types`, `cursors`,
+//! and the tables in `migrations`. The store does not check resources ([`dispatch_schemas::Resource::check`]
+//! does) and knows nothing of how they live.
+
+mod cursors;
+mod dead_letters;
+mod error;
+mod event_types;
+mod file;
+mod migrations;
+mod projection;
+mod resources;
+mod runs;
+mod sources;
+mod store;
+mod worker;
+
+pub use dead_letters::{DeadLetterKey, DeadLetterKeyError, DeadLetterQuery, DeadLetterRow};
+pub use error::{OpenError, StoreError};
+pub use event_types::EventTypeRow;
+pub use projection::{Applied, Projection};
+pub use runs::{RunQuery, RunRow};
+pub use store::{Limits, Store};
