@@ -17,6 +17,12 @@ use crate::{Event, Sequence, SubscriptionId};
 pub trait Sink: Send + Sync + 'static {
     /// Tries once and says how it ended. Never panics; never retries.
     fn deliver(&self, delivery: Delivery) -> BoxFuture<'_, Answer>;
+
+    /// Where events go, as a URL or a name without secrets: `knativeerrordest` of a dead letter. `None`:
+    /// the subscription's name stands for it.
+    fn destination(&self) -> Option<Arc<str>> {
+        None
+    }
 }
 
 /// One event for one subscription, tried for the `attempt`-th time.
