@@ -1,0 +1,251 @@
+//! One subscription's way through the log: what it has looked at, what it owes, what it is doing about it.
+//!
+//! Everything before `cursor` has been looked at. A lane that is `live` gets new events as they are routed; one that
+//! is behind has stopped at its cursor, because it was full or just started, and is fed from the log until the
+//! cursor reaches what has been routed. Owed events are all in memory, in one bound, whatever state they
+//! are in; what is not in memory is after the cursor.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dispatch_contract::{Attempt, Committed, DeliverySpec, Event, NewEvent, Sequence, Sink, SubscriptionId};
+
+use crate::limits::Limits;
+use crate::machine::Ticket;
+use crate::observer::DeliveryInfo;
+use crate::queue::Queue;
+use crate::status::LaneStatus;
+use crate::subscription::Subscription;
+
+pub(crate) struct Lane {
+    pub(crate) id: SubscriptionId,
+    pub(crate) organization: Arc<str>,
+    pub(crate) name: Arc<str>,
+    pub(crate) sink: Arc<dyn Sink>,
+    pub(crate) dead_letter_sink: Option<Arc<dyn Sink>>,
+    pub(crate) delivery: DeliverySpec,
+
+    pub(crate) cursor: Sequence,
+    pub(crate) live: bool,
+    /// Everything up to here was looked at, and here was an event: a mark that follows the log without
+    /// following the marks in it.
+    pub(crate) looked: Sequence,
+    /// The last mark written.
+    pub(crate) marked: Sequence,
+    /// Settled in an earlier life, at or after the cursor.
+    settled_before: BTreeSet<Sequence>,
+
+    pub(crate) owed: BTreeMap<Sequence, Owed>,
+    pub(crate) queue: Queue,
+    held_bytes: usize,
+    pub(crate) in_flight: usize,
+    /// Events taken so far: each owed event knows its number, so the distance to the oldest is known.
+    taken: u64,
+
+    pub(crate) counts: Counts,
+    /// Where the machine has it listed.
+    pub(crate) listed: Listed,
+}
+
+/// An event that is not settled yet.
+pub(crate) struct Owed {
+    pub(crate) committed: Committed,
+    pub(crate) attempts: u32,
+    pub(crate) failures: Vec<Attempt>,
+    pub(crate) stage: Stage,
+    pub(crate) state: State,
+    number: u64,
+    bytes: usize,
+}
+
+/// Whom it is for.
+pub(crate) enum Stage {
+    /// The subscription's sink.
+    Sink,
+    /// The dead letter sink; the delivery itself has failed.
+    DeadLetter(Box<Burial>),
+}
+
+/// What remains of a failed delivery while its dead letter sink is tried.
+pub(crate) struct Burial {
+    pub(crate) event: Event,
+    pub(crate) attempts: u32,
+    /// What the last attempt of the delivery caused.
+    pub(crate) caused: Vec<NewEvent>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Queued,
+    Waiting(Duration),
+    InFlight(Ticket),
+}
+
+#[derive(Default)]
+pub(crate) struct Counts {
+    pub(crate) delivered: u64,
+    pub(crate) retried: u64,
+    pub(crate) rejected: u64,
+    pub(crate) dead_lettered: u64,
+}
+
+#[derive(Default)]
+pub(crate) struct Listed {
+    pub(crate) ready: bool,
+    pub(crate) hungry: bool,
+    pub(crate) touched: bool,
+    pub(crate) busy: bool,
+    pub(crate) timer: Option<Duration>,
+    /// Taking events from the page that is being read out.
+    pub(crate) feeding: bool,
+}
+
+/// Whether a lane took an event.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Offer {
+    Taken,
+    Settled,
+    Full,
+}
+
+impl Lane {
+    /// `routed` is the first sequence not routed yet.
+    pub(crate) fn new(subscription: Subscription, routed: Sequence) -> Self {
+        let progress = subscription.progress;
+        let cursor = progress.through.saturating_add(1);
+        Self {
+            id: subscription.id,
+            organization: subscription.organization,
+            name: subscription.name,
+            sink: subscription.sink,
+            dead_letter_sink: subscription.dead_letter_sink,
+            delivery: subscription.delivery,
+            cursor,
+            live: cursor >= routed,
+            looked: progress.through,
+            marked: progress.through,
+            settled_before: progress.beyond.into_iter().filter(|s| *s >= cursor).collect(),
+            owed: BTreeMap::new(),
+            queue: Queue::default(),
+            held_bytes: 0,
+            in_flight: 0,
+            taken: 0,
+            counts: Counts::default(),
+            listed: Listed::default(),
+        }
+    }
+
+    /// Offers the lane an event it wants, at or after its cursor. A full lane takes nothing and changes
+    /// nothing.
+    pub(crate) fn offer(&mut self, sequence: Sequence, committed: &Committed, limits: &Limits) -> Offer {
+        let bytes = committed.event.encoded().len();
+        if self.is_full(bytes, limits) {
+            return Offer::Full;
+        }
+        self.taken += 1;
+        if self.settled_before.remove(&sequence) {
+            return Offer::Settled;
+        }
+        self.held_bytes += bytes;
+        self.queue.push(sequence);
+        let owed = Owed {
+            committed: committed.clone(),
+            attempts: 0,
+            failures: Vec::new(),
+            stage: Stage::Sink,
+            state: State::Queued,
+            number: self.taken,
+            bytes,
+        };
+        self.owed.insert(sequence, owed);
+        Offer::Taken
+    }
+
+    /// Takes a settled event out.
+    pub(crate) fn release(&mut self, sequence: Sequence) -> Option<Owed> {
+        let owed = self.owed.remove(&sequence)?;
+        self.held_bytes -= owed.bytes;
+        Some(owed)
+    }
+
+    fn is_full(&self, bytes: usize, limits: &Limits) -> bool {
+        !self.owed.is_empty()
+            && (self.owed.len() >= limits.queue_events
+                || self.held_bytes + bytes > limits.queue_bytes
+                || self.is_stretched(limits))
+    }
+
+    fn is_stretched(&self, limits: &Limits) -> bool {
+        self.owed
+            .first_key_value()
+            .is_some_and(|(_, oldest)| self.taken - oldest.number >= limits.beyond as u64)
+    }
+
+    /// Whether it is behind and has room worth a read: half of it, or a little when nothing else is ready.
+    pub(crate) fn is_hungry(&self, limits: &Limits) -> bool {
+        if self.live || self.is_stretched(limits) {
+            return false;
+        }
+        let within = |part: usize| {
+            let events = limits.queue_events.saturating_sub(self.owed.len());
+            let bytes = limits.queue_bytes.saturating_sub(self.held_bytes);
+            events >= (limits.queue_events / part).max(1) && bytes >= limits.queue_bytes / part
+        };
+        self.owed.is_empty() || within(2) || (self.queue.ready() == 0 && within(16))
+    }
+
+    /// Whether an attempt could start now.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.queue.ready() > 0 && self.in_flight < self.delivery.max_in_flight.max(1)
+    }
+
+    /// The first sequence this lane may still owe; `None` when that is what has not been routed yet.
+    pub(crate) fn first_needed(&self) -> Option<Sequence> {
+        let owed = self.owed.first_key_value().map(|(sequence, _)| *sequence);
+        match self.live {
+            true => owed,
+            false => Some(owed.map_or(self.cursor, |owed| owed.min(self.cursor))),
+        }
+    }
+
+    /// Nothing at or before this is owed. `routed` is the last event that was routed.
+    pub(crate) fn mark(&self, routed: Sequence) -> Sequence {
+        let mark = match self.owed.first_key_value() {
+            Some((sequence, _)) => sequence - 1,
+            None if self.live => self.looked.max(routed),
+            None => self.looked,
+        };
+        mark.max(self.marked)
+    }
+
+    pub(crate) fn info<'a>(&'a self, sequence: Sequence, owed: &'a Owed, attempt: u32) -> DeliveryInfo<'a> {
+        DeliveryInfo {
+            organization: &self.organization,
+            subscription: self.id,
+            subscription_name: &self.name,
+            sequence,
+            event: &owed.committed.event,
+            arrival: owed.committed.arrival,
+            attempt,
+            dead_letter: matches!(owed.stage, Stage::DeadLetter(_)),
+        }
+    }
+
+    pub(crate) fn status(&self) -> LaneStatus {
+        LaneStatus {
+            subscription: self.id,
+            organization: self.organization.clone(),
+            name: self.name.clone(),
+            queued: self.queue.ready(),
+            in_flight: self.in_flight,
+            retrying: self.queue.waiting(),
+            behind: !self.live,
+            oldest_owed: self.owed.values().next().map(|owed| owed.committed.arrival),
+            delivered: self.counts.delivered,
+            retried: self.counts.retried,
+            rejected: self.counts.rejected,
+            dead_lettered: self.counts.dead_lettered,
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What bounds the router: every queue, wait and batch has its number here.
+
+use std::time::Duration;
+
+/// Bounds. The defaults suit a hub on one machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Events one lane holds in memory, whatever state they are in. More stay in the log.
+    pub queue_events: usize,
+    /// Bytes of events one lane holds in memory (but always one event).
+    pub queue_bytes: usize,
+    /// Attempts under way in the whole router.
+    pub in_flight: usize,
+    /// An event with this many hops behind it is a dead letter.
+    pub max_hops: u32,
+    /// Failed attempts kept with a delivery; the newest are.
+    pub max_failures_kept: usize,
+    /// How many events a lane may have taken after the oldest it still owes. Bounds what a settlement out of order costs
+    /// the log's memory.
+    pub beyond: usize,
+    /// Pages of the log being read at once for lanes that are behind.
+    pub reads: usize,
+    /// Size of such a page.
+    pub read_bytes: usize,
+    /// Settlements waiting for the log above which no new attempt starts.
+    pub unwritten: usize,
+    /// How often lanes that settle something say how far they are.
+    pub marks_every: Duration,
+    /// How often all others do.
+    pub idle_marks_every: Duration,
+    /// The longest `Retry-After` that is honoured.
+    pub longest_retry_after: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            queue_events: 1024,
+            queue_bytes: 8 << 20,
+            in_flight: 4096,
+            max_hops: 16,
+            max_failures_kept: 20,
+            beyond: 64 << 10,
+            reads: 4,
+            read_bytes: 256 << 10,
+            unwritten: 4096,
+            marks_every: Duration::from_millis(200),
+            idle_marks_every: Duration::from_secs(10),
+            longest_retry_after: Duration::from_secs(600),
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! Every decision of the router, with no I/O, no clock and no task: one owner, inputs in, effects out.
+//!
+//! Each input (`put`, `follow`, `refill`, `ended`, `noted`, …) only changes what the machine knows;
+//! [`Machine::poll`] then says everything that is to be done now, and [`Machine::wake_at`] when to ask
+//! again if nothing happens. `routing.rs` brings events into lanes, `attempts.rs` out of them, `marks.rs`
+//! writes down how far the lanes are.
+
+mod attempts;
+mod marks;
+mod routing;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dispatch_contract::{AppendError, Delivery, Group, Sequence, Settled, Settlement, Sink, SubscriptionId};
+
+use crate::index::Index;
+use crate::lane::{Lane, State};
+use crate::lanes::Lanes;
+use crate::limits::Limits;
+use crate::observer::Observer;
+use crate::outbox::Outbox;
+use crate::retry::Dice;
+use crate::status::{LaneStatus, PendingDelivery};
+use crate::subscription::Subscription;
+
+/// A point in time: for waits, and for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// Since the machine started; never goes back.
+    pub since_start: Duration,
+    /// Unix milliseconds; may jump.
+    pub unix_ms: i64,
+}
+
+/// Names one attempt. Never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket(u64);
+
+/// Something to be done for the machine.
+pub enum Effect {
+    /// Try the sink once and report with [`Machine::ended`], whatever happens.
+    Deliver {
+        /// Which attempt.
+        ticket: Ticket,
+        /// The sink to try.
+        sink: Arc<dyn Sink>,
+        /// What to give it.
+        delivery: Delivery,
+    },
+    /// Cut an attempt short; it is still reported with [`Machine::ended`].
+    Abort(Ticket),
+    /// Read a page of the log and answer with [`Machine::refill`].
+    Read {
+        /// From which sequence.
+        from: Sequence,
+        /// About how much.
+        max_bytes: usize,
+    },
+    /// Hand this to the log and answer with [`Machine::noted`].
+    Note(Group),
+}
+
+/// The router's state.
+pub struct Machine {
+    limits: Limits,
+    observer: Arc<dyn Observer>,
+    dice: Dice,
+    lanes: Lanes,
+    index: Index,
+    /// The first sequence not routed yet.
+    routed: Sequence,
+    /// The last event that was routed.
+    last_event: Sequence,
+    /// `None`: the lane is gone.
+    attempts: HashMap<Ticket, Option<(usize, Sequence)>>,
+    next_ticket: u64,
+    aborts: Vec<Ticket>,
+    /// Lanes with an attempt to start, in turn.
+    ready: VecDeque<usize>,
+    /// The next time each lane has something due.
+    timers: BTreeSet<(Duration, usize)>,
+    /// Lanes that are behind and have room, in turn.
+    hungry: VecDeque<usize>,
+    reads: Vec<Sequence>,
+    reads_not_before: Duration,
+    /// Lanes whose mark may have moved.
+    touched: Vec<usize>,
+    /// Lanes that owe something.
+    busy: BTreeSet<usize>,
+    settled_since_marks: usize,
+    marks_at: Option<Duration>,
+    idle_marks_at: Option<Duration>,
+    outbox: Outbox,
+    floor: Sequence,
+    draining: bool,
+    last_marks_written: bool,
+    found: Vec<usize>,
+}
+
+impl Machine {
+    /// A machine for a log whose last record is `head`: what comes after it will be told by
+    /// [`follow`](Self::follow). `seed` decides the jitter.
+    pub fn new(head: Sequence, limits: Limits, seed: u64, observer: Arc<dyn Observer>) -> Self {
+        Self {
+            limits,
+            observer,
+            dice: Dice::new(seed),
+            lanes: Lanes::default(),
+            index: Index::default(),
+            routed: head + 1,
+            last_event: 0,
+            attempts: HashMap::new(),
+            next_ticket: 0,
+            aborts: Vec::new(),
+            ready: VecDeque::new(),
+            timers: BTreeSet::new(),
+            hungry: VecDeque::new(),
+            reads: Vec::new(),
+            reads_not_before: Duration::ZERO,
+            touched: Vec::new(),
+            busy: BTreeSet::new(),
+            settled_since_marks: 0,
+            marks_at: None,
+            idle_marks_at: None,
+            outbox: Outbox::default(),
+            floor: head,
+            draining: false,
+            last_marks_written: false,
+            found: Vec::new(),
+        }
+    }
+
+    /// Takes in a new or changed subscription. A known one keeps its queue, its progress and what is under
+    /// way; its new filters judge what the lane has not looked at yet.
+    pub fn put(&mut self, now: Moment, subscription: Subscription) {
+        let filters = subscription.filters.clone();
+        let slot = match self.lanes.slot(subscription.id) {
+            None => self.lanes.insert(Lane::new(subscription, self.routed)),
+            Some(slot) => {
+                if let Some(lane) = self.lanes.get_mut(slot) {
+                    lane.organization = subscription.organization;
+                    lane.name = subscription.name;
+                    lane.sink = subscription.sink;
+                    lane.dead_letter_sink = subscription.dead_letter_sink;
+                    lane.delivery = subscription.delivery;
+                }
+                slot
+            }
+        };
+        if let Some(lane) = self.lanes.get(slot) {
+            let looked = if lane.live { self.routed } else { lane.cursor } - 1;
+            self.index.put(slot, &lane.organization, &filters, looked);
+            if let Some(needed) = lane.first_needed() {
+                self.floor = self.floor.min(needed - 1);
+            }
+        }
+        self.idle_marks_at
+            .get_or_insert(now.since_start + self.limits.idle_marks_every);
+        self.touch(slot);
+    }
+
+    /// Forgets a subscription: what is under way is cut short, what it owes is dropped.
+    pub fn remove(&mut self, now: Moment, id: SubscriptionId) {
+        let Some((slot, lane)) = self
+            .lanes
+            .slot(id)
+            .and_then(|slot| Some((slot, self.lanes.remove(slot)?)))
+        else {
+            return;
+        };
+        self.index.remove(slot);
+        self.ready.retain(|s| *s != slot);
+        self.hungry.retain(|s| *s != slot);
+        self.touched.retain(|s| *s != slot);
+        self.busy.remove(&slot);
+        if let Some(at) = lane.listed.timer {
+            self.timers.remove(&(at, slot));
+        }
+        for (sequence, owed) in &lane.owed {
+            if let State::InFlight(ticket) = owed.state {
+                self.attempts.insert(ticket, None);
+                self.aborts.push(ticket);
+            }
+            let settlement = Settlement {
+                subscription: id,
+                event: *sequence,
+                settled: Settled::Dropped,
+                attempts: owed.attempts,
+                failures: owed.failures.clone(),
+            };
+            self.observer
+                .settled(lane.info(*sequence, owed, owed.attempts), &settlement);
+        }
+        self.marks_at
+            .get_or_insert(now.since_start + self.limits.marks_every);
+    }
+
+    /// Stops: nothing new starts, nothing more is routed. What is under way may end.
+    pub fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// Writes the last marks although attempts are still under way; these will be made again.
+    pub fn stop(&mut self) {
+        self.draining = true;
+        if !self.last_marks_written {
+            self.last_marks_written = true;
+            self.write_marks(true);
+        }
+    }
+
+    /// Whether a drain has come to its end: nothing under way, everything handed to the log.
+    pub fn is_drained(&self) -> bool {
+        self.draining && self.attempts.is_empty() && self.is_written()
+    }
+
+    /// Whether a draining machine has handed everything to the log.
+    pub fn is_written(&self) -> bool {
+        self.last_marks_written && self.outbox.is_empty() && !self.outbox.is_closed()
+    }
+
+    /// Whether the log is gone, so that nothing can be handed to it any more.
+    pub fn is_log_closed(&self) -> bool {
+        self.outbox.is_closed()
+    }
+
+    /// The log's answer to [`Effect::Note`].
+    pub fn noted(&mut self, now: Moment, result: Result<(), AppendError>) {
+        if let Some(floor) = self.outbox.noted(now.since_start, result) {
+            self.floor = self.floor.max(floor.min(self.owed_from() - 1));
+        }
+    }
+
+    /// Everything that is to be done at `now`.
+    pub fn poll(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        effects.extend(self.aborts.drain(..).map(Effect::Abort));
+        self.wake_lanes(now.since_start);
+        self.start_attempts(now, effects);
+        self.start_reads(now.since_start, effects);
+        self.marks_if_due(now.since_start);
+        effects.extend(self.outbox.next_group(now.since_start).map(Effect::Note));
+    }
+
+    /// When to poll although nothing happened.
+    pub fn wake_at(&self) -> Option<Duration> {
+        let timer = self.timers.first().map(|(at, _)| *at).filter(|_| !self.draining);
+        let read = Some(self.reads_not_before)
+            .filter(|at| !self.draining && !at.is_zero() && !self.hungry.is_empty() && self.reads.is_empty());
+        [timer, read, self.marks_wake(), self.outbox.wake_at()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Attempts under way.
+    pub fn in_flight(&self) -> usize {
+        self.attempts.len()
+    }
+
+    /// Nobody owes anything at or before this, and the log knows it.
+    pub fn floor(&self) -> Sequence {
+        self.floor
+    }
+
+    /// How one subscription stands.
+    pub fn status(&self, id: SubscriptionId) -> Option<LaneStatus> {
+        Some(self.lanes.get(self.lanes.slot(id)?)?.status())
+    }
+
+    /// How all subscriptions stand, in no order.
+    pub fn statuses(&self) -> Vec<LaneStatus> {
+        self.lanes.iter().map(Lane::status).collect()
+    }
+
+    /// At most `limit` deliveries of an organization (of one subscription) that have not ended.
+    pub fn pending(
+        &self,
+        now: Moment,
+        organization: &str,
+        subscription: Option<SubscriptionId>,
+        limit: usize,
+    ) -> Vec<PendingDelivery> {
+        let delay = |at: Duration| at.saturating_sub(now.since_start).as_millis() as i64;
+        self.lanes
+            .iter()
+            .filter(|lane| &*lane.organization == organization && subscription.is_none_or(|id| id == lane.id))
+            .flat_map(|lane| {
+                lane.owed
+                    .iter()
+                    .map(move |(sequence, owed)| (lane, *sequence, owed))
+            })
+            .take(limit)
+            .map(|(lane, sequence, owed)| PendingDelivery {
+                subscription: lane.id,
+                sequence,
+                event: owed.committed.event.clone(),
+                attempts: owed.attempts,
+                failures: owed.failures.clone(),
+                next_attempt: match owed.state {
+                    State::Waiting(at) => Some(now.unix_ms + delay(at)),
+                    State::Queued | State::InFlight(_) => None,
+                },
+            })
+            .collect()
+    }
+
+    /// Lists a lane wherever its state says it belongs. To be called after every change to a lane.
+    fn touch(&mut self, slot: usize) {
+        let Some(lane) = self.lanes.get_mut(slot) else {
+            return;
+        };
+        if lane.is_ready() && !lane.listed.ready {
+            lane.listed.ready = true;
+            self.ready.push_back(slot);
+        }
+        if !lane.listed.hungry && lane.is_hungry(&self.limits) {
+            lane.listed.hungry = true;
+            self.hungry.push_back(slot);
+        }
+        let due = lane.queue.next_due();
+        if due != lane.listed.timer {
+            if let Some(at) = lane.listed.timer {
+                self.timers.remove(&(at, slot));
+            }
+            self.timers.extend(due.map(|at| (at, slot)));
+            lane.listed.timer = due;
+        }
+        let busy = lane.first_needed().is_some();
+        if busy != lane.listed.busy {
+            lane.listed.busy = busy;
+            match busy {
+                true => self.busy.insert(slot),
+                false => self.busy.remove(&slot),
+            };
+        }
+    }
+
+    fn wake_lanes(&mut self, now: Duration) {
+        while let Some((at, slot)) = self.timers.first().copied()
+            && at <= now
+        {
+            self.timers.pop_first();
+            if let Some(lane) = self.lanes.get_mut(slot) {
+                lane.listed.timer = None;
+                for sequence in lane.queue.wake(now) {
+                    if let Some(owed) = lane.owed.get_mut(&sequence) {
+                        owed.state = State::Queued;
+                    }
+                }
+            }
+            self.touch(slot);
+        }
+    }
+
+    /// The first sequence that some lane may still owe.
+    fn owed_from(&self) -> Sequence {
+        self.busy
+            .iter()
+            .filter_map(|slot| self.lanes.get(*slot)?.first_needed())
+            .fold(self.routed, Sequence::min)
+    }
+}
