@@ -1,4 +1,5 @@
 //! The documents of the published articles and of batch files are read, and written back as they were.
+#![allow(clippy::unwrap_used, reason = "a helper that fails is a failed test")]
 
 use dispatch_schemas::{
     BaseImage, Driver, DriverType, Emission, Function, Image, Resource, Run, Secret, Stamp, Status,

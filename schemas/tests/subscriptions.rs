@@ -1,4 +1,5 @@
 //! What a subscription may say, and with which words the rest is refused.
+#![allow(clippy::unwrap_used, reason = "a helper that fails is a failed test")]
 
 use dispatch_schemas::{Invalid, Resource, Subscription};
 use serde_json::{Value, json};

@@ -405,6 +405,24 @@ async fn too_many_dead_letters_are_dropped_oldest_first_and_counted() {
     );
 }
 
+#[tokio::test]
+async fn a_dead_letter_told_again_stays_redriven() {
+    let (_folder, store) = opened(Limits::default());
+    let told = |cursor| Projection {
+        dead_letters: vec![dead(7, "s")],
+        ..step(cursor)
+    };
+    store.apply(told(1)).await.unwrap();
+    store.mark_redriven("acme", vec![key(7)], 50).await.unwrap();
+
+    store.apply(told(2)).await.unwrap();
+
+    assert_eq!(
+        store.dead_letter("acme", key(7)).await.unwrap().redriven,
+        Some(50)
+    );
+}
+
 #[test]
 fn what_is_no_dead_letters_id_is_refused() {
     for text in ["", "7", "7-", "x-00000000-0000-0000-0000-000000000005", "-7-1"] {
