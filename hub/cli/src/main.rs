@@ -1,2 +1,78 @@
-//! The dispatch command: the server and its client.
-fn main() {}
+//! The `dispatch` command: the hub, and what one says to a hub.
+//!
+//! Read `args` first (what can be said), then the file of a command in `commands`. Everything that is
+//! printed goes through `out`; every failure ends with exit code 1.
+
+mod args;
+mod client;
+mod commands;
+mod config;
+mod document;
+mod filter;
+mod names;
+mod out;
+mod output;
+mod resource;
+mod shape;
+mod source;
+mod stream;
+mod table;
+mod time;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Cli, Command};
+use commands::Session;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) => return explained(&usage),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            out::note(format_args!("cannot start: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if out::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            out::note(format_args!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Server(args) => commands::server::run(args).await,
+        Command::Create(args) => commands::create::run(args, Session::open(global)).await,
+        Command::Get(args) => commands::get::run(args, &Session::open(global)?).await,
+        Command::Update(args) => commands::update::run(args, &Session::open(global)?).await,
+        Command::Apply(args) => commands::apply::run(args, Session::open(global)).await,
+        Command::Delete(args) => commands::delete::run(args, Session::open(global)).await,
+        Command::Exec(args) => commands::exec::run(args, &Session::open(global)?).await,
+        Command::Emit(args) => commands::emit::run(args, &Session::open(global)?).await,
+        Command::Redrive(args) => commands::redrive::run(args, &Session::open(global)?).await,
+        Command::Version(args) => commands::version::run(args, &Session::open(global)?).await,
+        Command::Context(args) => commands::context::run(args, global),
+        Command::Journal(args) => commands::journal::run(args),
+        Command::Completion(args) => commands::completion::run(args),
+    }
+}
+
+/// Help and version are answers; anything else wrong with the command line is a failure like any other.
+fn explained(usage: &clap::Error) -> ExitCode {
+    let printed = usage.print();
+    if usage.use_stderr() || printed.is_err() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
+}

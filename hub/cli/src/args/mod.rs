@@ -1,0 +1,57 @@
+//! The command line: every command and what all of them share.
+
+pub(crate) mod global;
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{
+    apply, completion, context, create, delete, emit, exec, get, journal, redrive, server, update, version,
+};
+use global::Global;
+
+/// Dispatch: events from anywhere, to functions and web hooks, durably.
+#[derive(Parser)]
+#[command(
+    name = "dispatch",
+    version,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+#[command(max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run a hub
+    Server(server::Args),
+    /// Create resources
+    Create(create::Args),
+    /// Show resources, runs, events and dead letters
+    Get(get::Args),
+    /// Update the resources of a file
+    Update(update::Args),
+    /// Create or update the resources of a file
+    Apply(apply::Args),
+    /// Delete resources
+    Delete(delete::Args),
+    /// Run a function
+    Exec(exec::Args),
+    /// Send an event
+    Emit(emit::Args),
+    /// Deliver dead letters again
+    Redrive(redrive::Args),
+    /// Choose the hub to talk to
+    Context(context::Args),
+    /// Check or print a hub's journal; the hub must not be running
+    Journal(journal::Args),
+    /// Print what makes a shell complete these commands
+    Completion(completion::Args),
+    /// Print the versions of this tool and of the hub
+    Version(version::Args),
+}

@@ -1,0 +1,45 @@
+//! `dispatch exec`: runs a function and prints the run.
+
+use serde_json::{Value, json};
+
+use crate::client::Route;
+use crate::commands::Session;
+use crate::out;
+use crate::output::{self, Format};
+
+/// What to run.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Name of the function
+    function: String,
+    /// Wait for the run to end
+    #[arg(long)]
+    wait: bool,
+    /// What the function gets, JSON
+    #[arg(long, value_name = "JSON", default_value = "{}", value_parser = json)]
+    input: Value,
+    /// Names of secrets the function gets besides its own
+    #[arg(long = "secret", value_name = "NAME", value_delimiter = ',')]
+    secrets: Vec<String>,
+}
+
+/// Prints the run as JSON even where others would print a table: there is no shorter way to show an output.
+pub(crate) async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
+    let body = json!({
+        "functionName": args.function,
+        "blocking": args.wait,
+        "input": args.input,
+        "secrets": args.secrets,
+    });
+    let route = Route::to("/v1/runs").with("functionName", &args.function);
+    let run = session.client.post(route, &body).await?;
+    match session.format {
+        Format::Yaml => session.format.print(&run, String::new),
+        Format::Table | Format::Json => Ok(out::line(output::json(&run)?)?),
+    }
+}
+
+/// Reads JSON given on the command line.
+pub(crate) fn json(text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map_err(|error| format!("is not JSON: {error}"))
+}

@@ -1,0 +1,39 @@
+//! The commands, one family a file.
+
+pub(crate) mod apply;
+pub(crate) mod batch;
+pub(crate) mod completion;
+pub(crate) mod context;
+pub(crate) mod create;
+pub(crate) mod delete;
+pub(crate) mod emit;
+pub(crate) mod exec;
+pub(crate) mod get;
+pub(crate) mod journal;
+pub(crate) mod redrive;
+pub(crate) mod server;
+pub(crate) mod update;
+pub(crate) mod version;
+
+use crate::args::global::Global;
+use crate::client::Client;
+use crate::output::Format;
+
+/// What a command that talks to a hub works with.
+pub(crate) struct Session {
+    /// The hub.
+    pub(crate) client: Client,
+    /// How results are printed.
+    pub(crate) format: Format,
+}
+
+impl Session {
+    /// By flags, environment and configuration file.
+    pub(crate) fn open(global: &Global) -> anyhow::Result<Self> {
+        let settings = global.settings()?;
+        Ok(Self {
+            client: Client::new(&settings)?,
+            format: settings.format,
+        })
+    }
+}

@@ -1,1 +1,0 @@
-//! The dispatch command: the server and its client.
