@@ -1,6 +1,6 @@
 //! What matching one event costs, by number of subscriptions: 60 % exact type, 20 % type and tenant, 10 %
 //! source prefix, 10 % tenant and subject suffix. The linear search over the same filters is the yardstick.
-#![allow(clippy::unwrap_used, missing_docs)] // a bench
+#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)] // a bench
 
 use std::hint::black_box;
 use std::sync::Arc;
