@@ -4,9 +4,13 @@
 //! the router starts; then all of it together is the [`Hub`], which the REST routes get as their state.
 
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use dispatch_contract::Log;
+use dispatch_journal::Journal;
+use dispatch_router::Router;
+use dispatch_store::Store;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -26,9 +30,13 @@ pub(crate) struct Foundation {
     pub(crate) config: Arc<ServerConfig>,
     /// Where the API listens; the port is the real one even if 0 was asked for.
     pub(crate) address: SocketAddr,
+    /// Resources and read models.
+    pub(crate) store: Store,
     /// The journal, as everybody but its owner sees it.
     pub(crate) log: Arc<dyn Log>,
-    /// Runs and events as they happen.
+    /// The journal with what only this engine can: checkpoints, retention.
+    pub(crate) journal: Journal,
+    /// Runs as they happen.
     pub(crate) live: Live,
     /// Cancelled when the hub begins to stop. Every task listens to it or ends with its part.
     pub(crate) shutdown: CancellationToken,
@@ -36,24 +44,24 @@ pub(crate) struct Foundation {
     pub(crate) tasks: TaskTracker,
 }
 
-/// A hub that runs.
+/// A hub that runs. Everything of the [`Foundation`] can be named directly: `app.store`.
 pub(crate) struct Hub {
-    /// What the operator said.
-    pub(crate) config: Arc<ServerConfig>,
-    /// Where the API listens.
-    pub(crate) address: SocketAddr,
-    /// The journal, as everybody but its owner sees it.
-    pub(crate) log: Arc<dyn Log>,
+    /// What it stands on.
+    pub(crate) foundation: Foundation,
+    /// Lanes, retries, deliveries.
+    pub(crate) router: Router,
     /// Functions and their runs.
     pub(crate) functions: Functions,
     /// Images and what they need.
     pub(crate) images: Images,
     /// Driver processes.
     pub(crate) drivers: Drivers,
-    /// Runs and events as they happen.
-    pub(crate) live: Live,
-    /// Cancelled when the hub begins to stop.
-    pub(crate) shutdown: CancellationToken,
-    /// Every task that is not awaited by whoever started it.
-    pub(crate) tasks: TaskTracker,
+}
+
+impl Deref for Hub {
+    type Target = Foundation;
+
+    fn deref(&self) -> &Foundation {
+        &self.foundation
+    }
 }

@@ -7,6 +7,8 @@ use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use dispatch_contract::{AppendError, EventError};
+use dispatch_schemas::Invalid;
+use dispatch_store::StoreError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -102,6 +104,30 @@ impl From<AppendError> for ApiError {
             AppendError::Unavailable { retry_after, .. } => Self::unavailable(error.to_string(), *retry_after),
             AppendError::Closed => Self::unavailable("the hub is stopping", Duration::from_secs(5)),
             AppendError::TooLarge(_) => Self::too_large(error.to_string()),
+        }
+    }
+}
+
+impl From<Invalid> for ApiError {
+    fn from(error: Invalid) -> Self {
+        Self::bad_request(error.to_string())
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        let message = error.to_string();
+        match &error {
+            StoreError::AlreadyExists { .. } | StoreError::Conflict { .. } => Self::conflict(message),
+            StoreError::NotFound { .. } => Self::not_found(message),
+            StoreError::Refused { .. } => Self::bad_request(message),
+            StoreError::Closed => Self::unavailable("the hub is stopping", Duration::from_secs(5)),
+            StoreError::Full => Self::unavailable(message, Duration::from_secs(30)),
+            StoreError::Unreadable { .. } | StoreError::Io(_) => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::error!(%error, cause, "the store failed");
+                Self::internal(message)
+            }
         }
     }
 }

@@ -1,10 +1,200 @@
-//! Secrets.
+//! Secrets: values for functions and drivers, returned to whoever may ask for them.
+//!
+//! The values are in no log line and in no error. Functions read them with each call; a driver gets those it
+//! was started with.
 
+use axum::Json;
+use axum::extract::{FromRef, Path, State};
+use axum::http::StatusCode;
+use dispatch_schemas::{Resource as _, Secret};
+use dispatch_store::Store;
 use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use super::error::{ApiError, ErrorBody};
+use super::organization::Organization;
 use crate::hub::App;
+
+/// What these routes need of the hub.
+#[derive(Clone)]
+struct Secrets(Store);
+
+impl FromRef<App> for Secrets {
+    fn from_ref(app: &App) -> Self {
+        Self(app.store.clone())
+    }
+}
 
 /// The routes of this resource.
 pub(crate) fn routes() -> OpenApiRouter<App> {
+    routes_on()
+}
+
+fn routes_on<S>() -> OpenApiRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Secrets: FromRef<S>,
+{
     OpenApiRouter::new()
+        .routes(routes!(list, add))
+        .routes(routes!(get, update, delete))
+}
+
+/// All secrets of the organization.
+#[utoipa::path(get, path = "/v1/secret/", tag = "secret", operation_id = "getSecrets",
+    responses((status = 200, body = [Secret]), (status = 400, body = ErrorBody)))]
+async fn list(
+    State(Secrets(store)): State<Secrets>,
+    Organization(organization): Organization,
+) -> Result<Json<Vec<Secret>>, ApiError> {
+    Ok(Json(store.list(&organization).await?))
+}
+
+/// Keeps a new secret.
+#[utoipa::path(post, path = "/v1/secret/", tag = "secret", operation_id = "addSecret", request_body = Secret,
+    responses((status = 201, body = Secret), (status = 400, body = ErrorBody), (status = 409, body = ErrorBody)))]
+async fn add(
+    State(Secrets(store)): State<Secrets>,
+    Organization(organization): Organization,
+    Json(secret): Json<Secret>,
+) -> Result<(StatusCode, Json<Secret>), ApiError> {
+    secret.check()?;
+    let created = store.create(&organization, &secret).await?;
+    Ok((StatusCode::CREATED, Json(created)))
+}
+
+/// One secret, values and all.
+#[utoipa::path(get, path = "/v1/secret/{secretName}", tag = "secret", operation_id = "getSecret",
+    params(("secretName" = String, Path, description = "Name of the secret")),
+    responses((status = 200, body = Secret), (status = 404, body = ErrorBody)))]
+async fn get(
+    State(Secrets(store)): State<Secrets>,
+    Organization(organization): Organization,
+    Path(name): Path<String>,
+) -> Result<Json<Secret>, ApiError> {
+    Ok(Json(store.get(&organization, &name).await?))
+}
+
+/// Replaces the values of a secret. Answers 201, as the original does.
+#[utoipa::path(put, path = "/v1/secret/{secretName}", tag = "secret", operation_id = "updateSecret",
+    params(("secretName" = String, Path, description = "Name of the secret")), request_body = Secret,
+    responses((status = 201, body = Secret), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+async fn update(
+    State(Secrets(store)): State<Secrets>,
+    Organization(organization): Organization,
+    Path(name): Path<String>,
+    Json(secret): Json<Secret>,
+) -> Result<(StatusCode, Json<Secret>), ApiError> {
+    secret.check()?;
+    let updated = store.update(&organization, &name, secret).await?;
+    Ok((StatusCode::CREATED, Json(updated)))
+}
+
+/// Forgets a secret.
+#[utoipa::path(delete, path = "/v1/secret/{secretName}", tag = "secret", operation_id = "deleteSecret",
+    params(("secretName" = String, Path, description = "Name of the secret")),
+    responses((status = 204, description = "It is gone"), (status = 404, body = ErrorBody)))]
+async fn delete(
+    State(Secrets(store)): State<Secrets>,
+    Organization(organization): Organization,
+    Path(name): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    store.delete::<Secret>(&organization, &name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::Body;
+    use axum::http::Request;
+    use http_body_util::BodyExt as _;
+    use serde_json::{Value, json};
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    fn served() -> (tempfile::TempDir, Router) {
+        let folder = tempfile::tempdir().unwrap();
+        let secrets = Secrets(Store::open(folder.path()).unwrap());
+        let router = Router::from(routes_on::<Secrets>()).with_state(secrets);
+        (folder, router)
+    }
+
+    async fn ask(router: &Router, line: &str, organization: &str, body: Value) -> (u16, Value) {
+        let (method, path) = line.split_once(' ').unwrap();
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", "application/json")
+            .header("x-dispatch-org", organization)
+            .body(Body::from(body.to_string()))
+            .unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&bytes).unwrap_or_default())
+    }
+
+    #[tokio::test]
+    async fn a_secret_is_kept_returned_replaced_and_forgotten() {
+        let (_folder, router) = served();
+        let secret = |password: &str| json!({"name": "open-sesame", "secrets": {"password": password}});
+        let one = "/v1/secret/open-sesame";
+
+        let (status, created) = ask(&router, "POST /v1/secret/", "acme", secret("a&<>")).await;
+        assert_eq!((status, &created["kind"]), (201, &json!("Secret")));
+        assert_eq!(
+            ask(&router, &format!("GET {one}"), "acme", Value::Null).await,
+            (200, created.clone())
+        );
+
+        let (status, updated) = ask(&router, &format!("PUT {one}"), "acme", secret("b")).await;
+        assert_eq!((status, &updated["id"]), (201, &created["id"]));
+        let (status, list) = ask(&router, "GET /v1/secret/", "acme", Value::Null).await;
+        assert_eq!((status, &list[0]["secrets"]["password"]), (200, &json!("b")));
+
+        let gone = ask(&router, &format!("DELETE {one}"), "acme", Value::Null).await;
+        assert_eq!(gone, (204, Value::Null));
+        let (status, body) = ask(&router, &format!("GET {one}"), "acme", Value::Null).await;
+        assert_eq!(
+            (status, body),
+            (404, json!({"code": 404, "message": "secret open-sesame not found"}))
+        );
+    }
+
+    #[tokio::test]
+    async fn organizations_do_not_see_one_anothers_secrets() {
+        let (_folder, router) = served();
+        let secret = json!({"name": "s", "secrets": {}});
+        assert_eq!(ask(&router, "POST /v1/secret/", "acme", secret.clone()).await.0, 201);
+
+        assert_eq!(
+            ask(&router, "GET /v1/secret/", "other", Value::Null).await,
+            (200, json!([]))
+        );
+        assert_eq!(ask(&router, "GET /v1/secret/s", "other", Value::Null).await.0, 404);
+        assert_eq!(ask(&router, "DELETE /v1/secret/s", "other", Value::Null).await.0, 404);
+        let (status, body) = ask(&router, "POST /v1/secret/", "acme", secret).await;
+        assert_eq!(
+            (status, body["message"].as_str()),
+            (409, Some("secret s already exists"))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_wrong_secret_is_refused_with_its_field_and_without_its_values() {
+        let (_folder, router) = served();
+        let bad = json!({"name": "a b", "secrets": {"password": "OpenSesame"}});
+
+        let (status, body) = ask(&router, "POST /v1/secret/", "acme", bad).await;
+
+        let message = body["message"].as_str().unwrap();
+        assert_eq!(status, 400);
+        assert!(
+            message.starts_with("name should start with letter or number"),
+            "{message}"
+        );
+        assert!(!message.contains("Sesame"), "{message}");
+    }
 }
