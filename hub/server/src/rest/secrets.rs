@@ -159,7 +159,10 @@ mod tests {
         let (status, body) = ask(&router, &format!("GET {one}"), "acme", Value::Null).await;
         assert_eq!(
             (status, body),
-            (404, json!({"code": 404, "message": "secret open-sesame not found"}))
+            (
+                404,
+                json!({"code": 404, "message": "secret open-sesame not found"})
+            )
         );
     }
 
@@ -167,14 +170,23 @@ mod tests {
     async fn organizations_do_not_see_one_anothers_secrets() {
         let (_folder, router) = served();
         let secret = json!({"name": "s", "secrets": {}});
-        assert_eq!(ask(&router, "POST /v1/secret/", "acme", secret.clone()).await.0, 201);
+        assert_eq!(
+            ask(&router, "POST /v1/secret/", "acme", secret.clone()).await.0,
+            201
+        );
 
         assert_eq!(
             ask(&router, "GET /v1/secret/", "other", Value::Null).await,
             (200, json!([]))
         );
-        assert_eq!(ask(&router, "GET /v1/secret/s", "other", Value::Null).await.0, 404);
-        assert_eq!(ask(&router, "DELETE /v1/secret/s", "other", Value::Null).await.0, 404);
+        assert_eq!(
+            ask(&router, "GET /v1/secret/s", "other", Value::Null).await.0,
+            404
+        );
+        assert_eq!(
+            ask(&router, "DELETE /v1/secret/s", "other", Value::Null).await.0,
+            404
+        );
         let (status, body) = ask(&router, "POST /v1/secret/", "acme", secret).await;
         assert_eq!(
             (status, body["message"].as_str()),
