@@ -1,9 +1,9 @@
 //! One subscription's way through the log: what it has looked at, what it owes, what it is doing about it.
 //!
-//! Everything before `cursor` has been looked at. A lane that is `live` gets new events as they are routed; one that
-//! is behind has stopped at its cursor, because it was full or just started, and is fed from the log until the
-//! cursor reaches what has been routed. Owed events are all in memory, in one bound, whatever state they
-//! are in; what is not in memory is after the cursor.
+//! Everything before `cursor` has been looked at. A lane that is `live` gets new events as they are routed.
+//! One that is behind (it was full, or has just started) stands at its cursor and is fed from the log until
+//! the cursor reaches what has been routed. Owed events are all in memory, in one bound, whatever state
+//! they are in; what is not in memory is after the cursor.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -15,8 +15,8 @@ pub struct Limits {
     pub max_hops: u32,
     /// Failed attempts kept with a delivery; the newest are.
     pub max_failures_kept: usize,
-    /// How many events a lane may have taken after the oldest it still owes. Bounds what a settlement out of order costs
-    /// the log's memory.
+    /// How many events a lane may have taken after the oldest it still owes: bounds what settlements out of
+    /// order cost the log's memory.
     pub beyond: usize,
     /// Pages of the log being read at once for lanes that are behind.
     pub reads: usize,

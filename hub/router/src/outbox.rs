@@ -107,7 +107,7 @@ impl Outbox {
         Some(group)
     }
 
-    /// The log's answer to the group under way. Returns the floor that holds from now on, if there is a new one.
+    /// The log's answer to the group under way. Returns the floor that holds from now on, if it is a new one.
     pub(crate) fn noted(&mut self, now: Duration, result: Result<(), AppendError>) -> Option<Sequence> {
         let count = std::mem::take(&mut self.under_way);
         match result {
