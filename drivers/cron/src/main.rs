@@ -1,2 +1,41 @@
-//! Turns the clock into events.
-fn main() {}
+//! The executable: `dispatch-driver-cron --cron='*/5 * * * *'`.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use chrono::Utc;
+use dispatch_driver_cron::{ABOUT, Config, Plan, drive};
+use dispatch_driver_sdk::{SettingError, Settings, run};
+
+fn main() -> ExitCode {
+    match next_ticks() {
+        Ok(None) => run(&ABOUT, drive),
+        Ok(Some(ticks)) => match std::io::stdout().write_all(ticks.as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::from(2),
+        },
+        Err(error) => match writeln!(std::io::stderr(), "{error}") {
+            Ok(()) | Err(_) => ExitCode::from(1),
+        },
+    }
+}
+
+/// With `--next=3`: the next three ticks, one a line, in the schedule's time zone.
+fn next_ticks() -> Result<Option<String>, SettingError> {
+    let mut settings = Settings::parse(std::env::args().skip(1))?;
+    let Some(count) = settings.take("next") else {
+        return Ok(None);
+    };
+    let count = match count.parse() {
+        Ok(count @ 1..=100) => count,
+        _ => return Err(SettingError::invalid("next", "must be a number from 1 to 100")),
+    };
+    let plan = Plan::try_from(settings.config::<Config>(ABOUT.keys)?)?;
+    let ticks = plan.schedule.next(Utc::now(), count);
+    Ok(Some(
+        ticks
+            .iter()
+            .map(|tick| format!("{}\n", tick.to_rfc3339()))
+            .collect(),
+    ))
+}

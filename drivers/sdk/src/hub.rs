@@ -9,13 +9,15 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use dispatch_contract::{BATCH_CONTENT_TYPE, Event, ExposeSecret, STRUCTURED_CONTENT_TYPE, SecretString};
 use http::{HeaderMap, StatusCode};
-use reqwest::{Client, RequestBuilder, Response, Url};
+use reqwest::{Client, RequestBuilder, Url};
 use tokio::sync::Mutex;
 
 use crate::answer::{Verdict, message, verdict};
+use crate::attempt::{line, once, wait};
+use crate::batch::{batches, halve};
 use crate::settings::Settings;
 use crate::stop::{Stop, Stopped};
 
@@ -23,14 +25,6 @@ use crate::stop::{Stop, Stopped};
 pub(crate) const CHECKPOINT_HEADER: &str = "dispatch-checkpoint";
 /// The most bytes a checkpoint may have.
 const MAX_CHECKPOINT: usize = 64 * 1024;
-/// The most events of one POST.
-const MAX_BATCH_EVENTS: usize = 256;
-/// About the most bytes of one POST.
-const MAX_BATCH_BYTES: usize = 512 * 1024;
-/// The most bytes read of an answer.
-const MAX_ANSWER: usize = 256 * 1024;
-const FIRST_WAIT: Duration = Duration::from_millis(200);
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -410,114 +404,5 @@ impl Emitted {
         });
         self.accepted += counts.accepted;
         self.duplicates += counts.duplicates;
-    }
-}
-
-/// Events in pieces with the position of their first, the first piece last.
-fn batches(events: &[Event]) -> Vec<(usize, &[Event])> {
-    let mut pieces = Vec::new();
-    let (mut start, mut bytes) = (0, 0);
-    for (position, event) in events.iter().enumerate() {
-        let size = event.encoded().len();
-        let full = position - start >= MAX_BATCH_EVENTS || bytes + size > MAX_BATCH_BYTES;
-        if full && position > start {
-            pieces.push((start, &events[start..position]));
-            (start, bytes) = (position, 0);
-        }
-        bytes += size;
-    }
-    if start < events.len() {
-        pieces.push((start, &events[start..]));
-    }
-    pieces.reverse();
-    pieces
-}
-
-fn halve<'a>(waiting: &mut Vec<(usize, &'a [Event])>, position: usize, batch: &'a [Event]) {
-    let (first, second) = batch.split_at(batch.len() / 2);
-    waiting.push((position + first.len(), second));
-    waiting.push((position, first));
-}
-
-/// How long to wait after the `failed`-th failure: doubling, with a quarter of jitter either way.
-fn wait(failed: u32, after: Option<Duration>) -> Duration {
-    let doubled = FIRST_WAIT.saturating_mul(2u32.saturating_pow(failed.saturating_sub(1)));
-    let backoff = doubled.min(LONGEST_WAIT).mul_f64(0.75 + fastrand::f64() / 2.0);
-    match after {
-        Some(after) => after.max(backoff),
-        None => backoff,
-    }
-}
-
-async fn once(request: &RequestBuilder) -> Result<(StatusCode, HeaderMap, Bytes), String> {
-    let request = request.try_clone().ok_or("the request cannot be repeated")?;
-    let mut response = request.send().await.map_err(|e| line(&e))?;
-    let body = bounded(&mut response).await.map_err(|e| line(&e))?;
-    Ok((response.status(), std::mem::take(response.headers_mut()), body))
-}
-
-async fn bounded(response: &mut Response) -> Result<Bytes, reqwest::Error> {
-    let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await? {
-        body.extend_from_slice(&chunk[..chunk.len().min(MAX_ANSWER - body.len())]);
-        if body.len() == MAX_ANSWER {
-            break;
-        }
-    }
-    Ok(body.freeze())
-}
-
-/// An error with its causes and without the URL, on one line.
-fn line(error: &dyn std::error::Error) -> String {
-    let mut text = String::from("cannot reach it");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_double_up_to_half_a_minute_and_never_undercut_retry_after() {
-        for (failed, least, most) in [
-            (1, 150, 250),
-            (2, 300, 500),
-            (5, 2_400, 4_000),
-            (99, 22_500, 37_500),
-        ] {
-            let millis = wait(failed, None).as_millis();
-            assert!((least..=most).contains(&millis), "{failed}: {millis}");
-        }
-        assert_eq!(wait(1, Some(Duration::from_secs(9))), Duration::from_secs(9));
-    }
-
-    #[test]
-    fn batches_keep_order_and_stay_bounded() {
-        let event = |n: usize| {
-            let data = format!("\"{}\"", "x".repeat(n % 3 * 100_000));
-            Event::builder(n.to_string(), "/s", "t")
-                .json(data)
-                .build()
-                .unwrap()
-        };
-        let events: Vec<Event> = (0..700).map(event).collect();
-
-        let mut pieces = batches(&events);
-        pieces.reverse();
-
-        let mut next = 0;
-        for (position, piece) in pieces {
-            assert_eq!(position, next);
-            assert!(piece.len() <= MAX_BATCH_EVENTS);
-            assert!(piece.iter().map(|e| e.encoded().len()).sum::<usize>() <= MAX_BATCH_BYTES);
-            next += piece.len();
-        }
-        assert_eq!(next, events.len());
-        assert!(batches(&[]).is_empty());
     }
 }

@@ -35,6 +35,8 @@
 //! not at all. What a driver prints on stdout means nothing; stderr is its log. Read [`Hub`] next.
 
 mod answer;
+mod attempt;
+mod batch;
 mod hub;
 mod parse;
 mod run;
