@@ -1,2 +1,43 @@
-//! The load generator and the whole-pipeline cases.
-fn main() {}
+//! The load generator: posts CloudEvents to any hub, receives what the hub delivers, and says how fast.
+//!
+//! `run` measures one row; `port` finds a free port for a script; `record` puts the rows of a case into one
+//! result. The send time travels in the id of each event, so a delivery needs no look-up to know its
+//! latency. Read `load` first (the producers), then `receive` (the target).
+
+mod event;
+mod load;
+mod machine;
+mod process;
+mod receive;
+mod record;
+mod row;
+mod sample;
+
+use std::io::Write as _;
+
+use clap::Parser;
+
+#[derive(Parser)]
+#[command(about = "Measures a hub, or any HTTP target, with CloudEvents")]
+enum Command {
+    /// Post events, receive deliveries, write one row of figures
+    Run(row::Args),
+    /// Put rows into one result
+    Record(record::Args),
+    /// Print a free port
+    Port,
+}
+
+fn main() -> anyhow::Result<()> {
+    let command = Command::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match command {
+        Command::Run(args) => runtime.block_on(row::run(args)),
+        Command::Record(args) => record::run(&args),
+        Command::Port => {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+            writeln!(std::io::stdout(), "{}", listener.local_addr()?.port())?;
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The producers: each has one connection that it keeps, and one event under way at a time.
+//!
+//! In a closed loop the next event follows the acknowledgement. In an open loop each event has a time at
+//! which it is due; a producer that is late sends at once, and the wait counts as latency. A connection that
+//! breaks is an error, counted, and made anew.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use bytes::Bytes;
+use http::{StatusCode, Uri};
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::event::{Clock, Recipe, Stamp};
+use crate::sample::Samples;
+
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(20);
+
+/// What to post, where and how long.
+#[derive(Debug, Clone)]
+pub(crate) struct Load {
+    /// Where to.
+    pub(crate) url: Uri,
+    /// What.
+    pub(crate) recipe: Recipe,
+    /// Connections.
+    pub(crate) producers: usize,
+    /// Events a second of all producers together; as fast as acknowledged if `None`.
+    pub(crate) rate: Option<f64>,
+    /// How long.
+    pub(crate) duration: Duration,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(crate) struct Posted {
+    /// Events that were acknowledged.
+    pub(crate) acknowledged: usize,
+    /// Answers that were no acknowledgement, by status.
+    pub(crate) refused: BTreeMap<u16, usize>,
+    /// Requests without an answer.
+    pub(crate) errors: usize,
+    /// From due to acknowledged.
+    pub(crate) latency: Samples,
+    /// From the first to the last.
+    pub(crate) took: Duration,
+}
+
+/// Posts until the time is over and every answer is there.
+pub(crate) async fn run(load: &Load, run: u32, clock: Clock) -> anyhow::Result<Posted> {
+    let begin = clock.now();
+    let mut producers = JoinSet::new();
+    for number in 0..load.producers {
+        producers.spawn(Producer::new(load.clone(), run, number, clock)?.work(begin));
+    }
+    let mut total = Posted::default();
+    while let Some(done) = producers.join_next().await {
+        let posted = done.context("a producer failed")?;
+        total.acknowledged += posted.acknowledged;
+        total.errors += posted.errors;
+        total.latency.append(posted.latency);
+        for (status, count) in posted.refused {
+            *total.refused.entry(status).or_default() += count;
+        }
+    }
+    total.took = clock.now() - begin;
+    Ok(total)
+}
+
+struct Producer {
+    load: Load,
+    run: u32,
+    number: usize,
+    clock: Clock,
+    address: String,
+    connection: Option<Connection>,
+}
+
+struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    driver: AbortHandle,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl Producer {
+    fn new(load: Load, run: u32, number: usize, clock: Clock) -> anyhow::Result<Self> {
+        let Some(authority) = load
+            .url
+            .authority()
+            .filter(|_| load.url.scheme_str() == Some("http"))
+        else {
+            bail!("{} is not an http:// address", load.url);
+        };
+        let port = authority.port_u16().unwrap_or(80);
+        let address = format!("{}:{port}", authority.host());
+        Ok(Self {
+            load,
+            run,
+            number,
+            clock,
+            address,
+            connection: None,
+        })
+    }
+
+    async fn work(mut self, begin: Duration) -> Posted {
+        let mut posted = Posted::default();
+        let end = begin + self.load.duration;
+        for number in 0.. {
+            let due = match self.load.rate {
+                None => self.clock.now(),
+                Some(rate) => {
+                    // Producers take turns, so the whole is even.
+                    let turn = number * self.load.producers + self.number;
+                    let due = begin + Duration::from_secs_f64(turn as f64 / rate);
+                    if due >= end {
+                        break;
+                    }
+                    tokio::time::sleep_until(self.clock.instant(due).into()).await;
+                    due
+                }
+            };
+            if due >= end || self.clock.now() >= end + ANSWER_TIMEOUT {
+                break;
+            }
+            let stamp = Stamp {
+                run: self.run,
+                producer: self.number,
+                number,
+                at: due,
+            };
+            match tokio::time::timeout(ANSWER_TIMEOUT, self.post(&stamp)).await {
+                Ok(Ok(status)) if status.is_success() => {
+                    posted.acknowledged += 1;
+                    posted.latency.add(self.clock.now().saturating_sub(due));
+                }
+                Ok(Ok(status)) => {
+                    *posted.refused.entry(status.as_u16()).or_default() += 1;
+                }
+                Ok(Err(_)) | Err(_) => {
+                    posted.errors += 1;
+                    self.connection = None;
+                    tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+                }
+            }
+        }
+        posted
+    }
+
+    async fn post(&mut self, stamp: &Stamp) -> anyhow::Result<StatusCode> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => connect(&self.address).await?,
+        };
+        connection.sender.ready().await?;
+        let path = self.load.url.path_and_query().map_or("/", |path| path.as_str());
+        let to = http::Request::post(path).header("host", &self.address);
+        let response = connection
+            .sender
+            .send_request(self.load.recipe.request(to, stamp)?)
+            .await?;
+        let status = response.status();
+        let mut body = response.into_body();
+        while let Some(frame) = body.frame().await {
+            frame?;
+        }
+        self.connection = Some(connection);
+        Ok(status)
+    }
+}
+
+async fn connect(address: &str) -> anyhow::Result<Connection> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let (sender, driver) = handshake(TokioIo::new(stream)).await?;
+    // Ends with the connection, at the latest when it is dropped.
+    let driver = tokio::spawn(async move { driver.await.unwrap_or_default() }).abort_handle();
+    Ok(Connection { sender, driver })
+}
