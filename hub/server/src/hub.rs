@@ -3,11 +3,12 @@
 //! [`Foundation`] is there before anything moves: configuration, store, log. The parts are made from it; then
 //! the router starts; then all of it together is the [`Hub`], which the REST routes get as their state.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use dispatch_contract::Log;
+use dispatch_contract::{Log, Progress, SubscriptionId};
 use dispatch_journal::Journal;
 use dispatch_router::Router;
 use dispatch_store::Store;
@@ -36,6 +37,8 @@ pub(crate) struct Foundation {
     pub(crate) log: Arc<dyn Log>,
     /// The journal with what only this engine can: checkpoints, retention.
     pub(crate) journal: Journal,
+    /// What each subscription had behind it when the journal was opened.
+    pub(crate) progress: Arc<HashMap<SubscriptionId, Progress>>,
     /// Runs as they happen.
     pub(crate) live: Live,
     /// Cancelled when the hub begins to stop. Every task listens to it or ends with its part.
@@ -56,6 +59,8 @@ pub(crate) struct Hub {
     pub(crate) images: Images,
     /// Driver processes.
     pub(crate) drivers: Drivers,
+    /// Held while dead letters are redriven.
+    pub(crate) redrive: tokio::sync::Mutex<()>,
 }
 
 impl Deref for Hub {

@@ -5,7 +5,9 @@
 //! (what every part can reach), then `start.rs` (in which order it comes to life and stops again).
 
 mod config;
+mod door;
 mod drivers;
+mod event01;
 mod functions;
 mod hub;
 mod images;
@@ -13,7 +15,9 @@ mod logs;
 mod metrics;
 mod project;
 mod quickstart;
+mod redrive;
 mod rest;
+mod serve;
 mod shutdown;
 mod start;
 mod stream;

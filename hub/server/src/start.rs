@@ -1,43 +1,292 @@
-//! In which order a hub comes to life.
+//! In which order a hub comes to life, and how it stops again.
+//!
+//! Check the configuration, lock and open journal and store, bind, recover the subscriptions, start the
+//! router, wire the parts, serve, start the drivers. Nothing is served before everything is wired, and a hub
+//! that cannot start says in one line which setting to change.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dispatch_contract::Log;
+use dispatch_journal::{Journal, Recovered};
+use dispatch_store::{Store, StoreError};
+use tokio::net::{TcpListener, lookup_host};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::config::ServerConfig;
-use crate::shutdown::Exit;
+use crate::drivers::Drivers;
+use crate::functions::Functions;
+use crate::hub::{App, Foundation, Hub};
+use crate::images::Images;
+use crate::metrics::Watch;
+use crate::serve::Serving;
+use crate::stream::Live;
+use crate::{metrics, project, quickstart, rest, subscriptions};
 
-/// A hub that serves.
+/// How often the metrics' buffers are emptied.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// A hub that serves. Dropping it leaves its tasks running: call [`Server::stop`].
 pub struct Server {
-    address: SocketAddr,
+    pub(crate) app: App,
+    pub(crate) serving: Serving,
+    pub(crate) router: JoinHandle<()>,
+    pub(crate) projection: JoinHandle<()>,
 }
 
 /// Why a hub does not start. One line each; it names the setting to change.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {reason}; choose another with --port or --host")]
-    Listen {
-        /// Which.
-        address: String,
-        /// Why.
+    /// Others could reach the hub and do as they like.
+    #[error(
+        "--host {host} can be reached by others, and authentication is off: listen on 127.0.0.1, or say --insecure-no-auth"
+    )]
+    Exposed {
+        /// What was asked for.
+        host: String,
+    },
+    /// The address means nothing on this machine.
+    #[error("--host {host} is no address to listen on: {reason}")]
+    Host {
+        /// What was asked for.
+        host: String,
+        /// What the system said.
         reason: String,
+    },
+    /// Somebody else listens there.
+    #[error("port {port} of {host} is in use: choose another with --port")]
+    PortInUse {
+        /// The address.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// The port is not for everybody.
+    #[error("port {port} of {host} cannot be listened on ({reason}): choose another with --port")]
+    Port {
+        /// The address.
+        host: String,
+        /// The port.
+        port: u16,
+        /// What the system said.
+        reason: String,
+    },
+    /// Another hub works there.
+    #[error("the data folder {} is in use by another hub: stop that one, or choose another with --data", data.display())]
+    DataInUse {
+        /// The folder.
+        data: PathBuf,
+    },
+    /// The folder cannot be made or written, or what is in it cannot be read.
+    #[error("the data folder {} cannot be used (--data): {reason}", data.display())]
+    Data {
+        /// The folder.
+        data: PathBuf,
+        /// What is wrong, and what can be done.
+        reason: String,
+    },
+    /// What the parts need from the store cannot be read.
+    #[error("the data folder {} cannot be read (--data)", data.display())]
+    Recover {
+        /// The folder.
+        data: PathBuf,
+        /// Why.
+        #[source]
+        source: StoreError,
     },
 }
 
-/// Starts a hub.
-pub async fn start(_: ServerConfig) -> Result<Server, StartError> {
-    Err(StartError::Listen {
-        address: String::new(),
-        reason: String::new(),
+/// Starts a hub. It serves when this returns.
+pub async fn start(config: ServerConfig) -> Result<Server, StartError> {
+    metrics::install();
+    let config = Arc::new(config);
+    let address = address(&config).await?;
+    let (journal, recovered, store) = open(config.clone()).await?;
+    let listener = bind(&config, address).await?;
+    let foundation = Foundation {
+        address: listener.local_addr().map_err(|error| StartError::Host {
+            host: config.host.clone(),
+            reason: error.to_string(),
+        })?,
+        config: config.clone(),
+        store,
+        log: Arc::new(journal.clone()) as Arc<dyn Log>,
+        journal,
+        progress: Arc::new(recovered.progress),
+        live: Live::new(),
+        shutdown: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+    };
+    let in_data = |source| StartError::Recover {
+        data: config.data.clone(),
+        source,
+    };
+    let unusable = |error: std::io::Error| StartError::Data {
+        data: config.data.clone(),
+        reason: error.to_string(),
+    };
+    let functions = Functions::new(&foundation).map_err(unusable)?;
+    let images = Images::new(&foundation).map_err(unusable)?;
+    let drivers = Drivers::new(&foundation);
+    let lanes = lanes(&foundation, &functions).await.map_err(in_data)?;
+    let cursor = project::cursor(&foundation.store, recovered.head).await.map_err(in_data)?;
+    let limits = dispatch_router::Limits {
+        queue_events: config.limits.lane_events,
+        ..dispatch_router::Limits::default()
+    };
+    let watch = Arc::new(Watch::default());
+    let log = foundation.log.clone();
+    let (router, router_task) = dispatch_router::start(log, recovered.head, lanes, limits, watch);
+    let app: App = Arc::new(Hub {
+        foundation,
+        router,
+        functions,
+        images,
+        drivers,
+        redrive: tokio::sync::Mutex::default(),
+    });
+    Functions::start(&app).await;
+    Images::start(&app).await;
+    let projection = tokio::spawn(project::run(app.clone(), cursor));
+    app.tasks.spawn(upkeep(app.shutdown.clone()));
+    let serving = Serving::start(
+        listener,
+        rest::router(app.clone()),
+        config.limits.connections,
+        app.shutdown.clone(),
+    );
+    Drivers::start(&app).await;
+    if config.quickstart {
+        app.tasks.spawn(quickstart::run(app.clone()));
+    }
+    let url = format!("http://{}", app.address);
+    tracing::info!(url, data = %config.data.display(), head = recovered.head, "events are taken");
+    Ok(Server {
+        app,
+        serving,
+        router: router_task,
+        projection,
     })
 }
 
 impl Server {
     /// Where the API listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.app.address
     }
-    /// Drains and stops.
-    pub async fn stop(self) -> Exit {
-        Exit::Drained
+}
+
+/// What the router starts with: a lane for each subscription, and for each function the one `exec` uses.
+///
+/// A lane the journal knows nothing of was made just before a crash: it looks at the whole log again.
+async fn lanes(
+    foundation: &Foundation,
+    functions: &Functions,
+) -> Result<Vec<dispatch_router::Subscription>, StoreError> {
+    let known = |id| foundation.progress.get(&id).cloned().unwrap_or_default();
+    let mut lanes = subscriptions::recover(foundation, functions).await?;
+    lanes.extend(functions.lanes(known).await?);
+    Ok(lanes)
+}
+
+/// What to listen on, if that is allowed.
+async fn address(config: &ServerConfig) -> Result<SocketAddr, StartError> {
+    let unknown = |reason: String| StartError::Host {
+        host: config.host.clone(),
+        reason,
+    };
+    let found = lookup_host((config.host.as_str(), config.port)).await;
+    let addresses: Vec<_> = found.map_err(|error| unknown(error.to_string()))?.collect();
+    let open = addresses.iter().any(|address| !address.ip().is_loopback());
+    if open && !config.insecure_no_auth {
+        return Err(StartError::Exposed {
+            host: config.host.clone(),
+        });
+    }
+    // A name such as localhost has an address of each family; the older one is what clients try first.
+    let first = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first());
+    first.copied().ok_or_else(|| unknown("it has no address".to_owned()))
+}
+
+async fn bind(config: &ServerConfig, address: SocketAddr) -> Result<TcpListener, StartError> {
+    let (host, port) = (config.host.clone(), config.port);
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => StartError::PortInUse { host, port },
+        std::io::ErrorKind::AddrNotAvailable => StartError::Host {
+            host,
+            reason: error.to_string(),
+        },
+        _ => StartError::Port {
+            host,
+            port,
+            reason: error.to_string(),
+        },
+    })
+}
+
+/// Locks and opens journal and store.
+async fn open(config: Arc<ServerConfig>) -> Result<(Journal, Recovered, Store), StartError> {
+    let data = config.data.clone();
+    let opened = spawn_blocking(move || {
+        make_folder(&config.data)?;
+        let options = dispatch_journal::Options {
+            retain_age: Some(config.retention.max_age),
+            retain_bytes: Some(config.retention.max_bytes),
+            ..dispatch_journal::Options::default()
+        };
+        let (journal, recovered) = Journal::open(&config.journal_dir(), options)
+            .map_err(|error| journal_error(&config.data, &error))?;
+        let store = Store::open(&config.data).map_err(|error| StartError::Data {
+            data: config.data.clone(),
+            reason: error.to_string(),
+        })?;
+        Ok((journal, recovered, store))
+    });
+    let (journal, recovered, store) = opened.await.unwrap_or_else(|error| {
+        Err(StartError::Data {
+            data,
+            reason: error.to_string(),
+        })
+    })?;
+    for damage in &recovered.damage {
+        tracing::error!(%damage, "the journal is damaged; what can be read is used");
+    }
+    if let Some(torn) = &recovered.torn {
+        let bytes = recovered.truncated_bytes;
+        tracing::info!(%torn, bytes, "the journal's unfinished end was cut: nothing in it was acknowledged");
+    }
+    Ok((journal, recovered, store))
+}
+
+fn make_folder(data: &Path) -> Result<(), StartError> {
+    std::fs::create_dir_all(data).map_err(|error| StartError::Data {
+        data: data.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+fn journal_error(data: &Path, error: &dispatch_journal::OpenError) -> StartError {
+    use std::error::Error as _;
+    let data = data.to_owned();
+    if let dispatch_journal::OpenError::InUse { .. } = error {
+        return StartError::DataInUse { data };
+    }
+    let reason = match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    };
+    StartError::Data { data, reason }
+}
+
+async fn upkeep(stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(UPKEEP) => metrics::upkeep(),
+        }
     }
 }

@@ -1,10 +1,228 @@
-//! Dead letters and pending deliveries.
+//! Dead letters: what could not be delivered, and giving it to its subscription again. And what is still owed.
+//!
+//! Redriving appends the event once more, for its subscription only, together with the internal event
+//! `dispatch.deadletters.redriven` that names the letters: so that is known even if the read model is rebuilt.
 
+use std::collections::HashMap;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use chrono::{DateTime, Utc};
+use dispatch_contract::SubscriptionId;
+use dispatch_schemas::{DeadLetter, PendingDelivery};
+use dispatch_store::{DeadLetterKey, DeadLetterQuery};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use super::error::{ApiError, ErrorBody};
+use super::organization::Organization;
 use crate::hub::App;
+use crate::redrive::{self, Redriven};
 
-/// The routes of this resource.
+const DEFAULT_LIMIT: u32 = 1000;
+const MAX_LIMIT: u32 = 10_000;
+const MAX_IDS: usize = 10_000;
+
+/// The routes.
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
+        .routes(routes!(list, delete_all))
+        .routes(routes!(get, delete))
+        .routes(routes!(redrive))
+        .routes(routes!(deliveries))
+}
+
+/// Which dead letters.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Which {
+    /// Only those of the subscription with this name.
+    subscription: Option<String>,
+    /// Those that were redriven, too.
+    #[serde(default)]
+    redriven: bool,
+    /// Those after this one: for pages.
+    after: Option<String>,
+    /// At most so many, the oldest. 1000 if not given, never more than 10000.
+    limit: Option<u32>,
+}
+
+/// Dead letters, oldest first.
+#[utoipa::path(get, path = "/v1/deadletters", tag = "delivery", operation_id = "getDeadLetters", params(Which),
+    responses((status = 200, body = [DeadLetter]), (status = 400, body = ErrorBody)))]
+async fn list(
+    State(app): State<App>,
+    Organization(organization): Organization,
+    Query(which): Query<Which>,
+) -> Result<Json<Vec<DeadLetter>>, ApiError> {
+    let query = DeadLetterQuery {
+        subscription: which.subscription,
+        redriven: which.redriven,
+        after: which.after.as_deref().map(key).transpose()?,
+        limit: Some(which.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT)),
+    };
+    let rows = app.store.dead_letters(&organization, query).await?;
+    Ok(Json(rows.iter().map(DeadLetter::from).collect()))
+}
+
+/// One dead letter.
+#[utoipa::path(get, path = "/v1/deadletters/{id}", tag = "delivery", operation_id = "getDeadLetter",
+    params(("id" = String, Path, description = "`<sequence>-<subscription id>`")),
+    responses((status = 200, body = DeadLetter), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+async fn get(
+    State(app): State<App>,
+    Organization(organization): Organization,
+    Path(id): Path<String>,
+) -> Result<Json<DeadLetter>, ApiError> {
+    let row = app.store.dead_letter(&organization, key(&id)?).await?;
+    Ok(Json(DeadLetter::from(&row)))
+}
+
+/// Forgets a dead letter.
+#[utoipa::path(delete, path = "/v1/deadletters/{id}", tag = "delivery", operation_id = "deleteDeadLetter",
+    params(("id" = String, Path, description = "`<sequence>-<subscription id>`")),
+    responses((status = 200, body = DeadLetter), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+async fn delete(
+    State(app): State<App>,
+    Organization(organization): Organization,
+    Path(id): Path<String>,
+) -> Result<Json<DeadLetter>, ApiError> {
+    let row = app.store.dead_letter(&organization, key(&id)?).await?;
+    app.store.delete_dead_letters(&organization, vec![row.key]).await?;
+    Ok(Json(DeadLetter::from(&row)))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Of {
+    /// Name of the subscription.
+    subscription: String,
+}
+
+/// How many were forgotten.
+#[derive(Debug, Serialize, ToSchema)]
+struct Deleted {
+    deleted: usize,
+}
+
+/// Forgets all dead letters of a subscription.
+#[utoipa::path(delete, path = "/v1/deadletters", tag = "delivery", operation_id = "deleteDeadLetters", params(Of),
+    responses((status = 200, body = Deleted), (status = 400, body = ErrorBody)))]
+async fn delete_all(
+    State(app): State<App>,
+    Organization(organization): Organization,
+    Query(of): Query<Of>,
+) -> Result<Json<Deleted>, ApiError> {
+    let query = DeadLetterQuery {
+        subscription: Some(of.subscription),
+        redriven: true,
+        after: None,
+        limit: Some(MAX_LIMIT),
+    };
+    let mut deleted = 0;
+    loop {
+        let rows = app.store.dead_letters(&organization, query.clone()).await?;
+        if rows.is_empty() {
+            return Ok(Json(Deleted { deleted }));
+        }
+        let keys = rows.iter().map(|row| row.key).collect();
+        deleted += app.store.delete_dead_letters(&organization, keys).await?;
+    }
+}
+
+/// Which dead letters to redrive; `{}` is all of them.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Redrive {
+    /// Only those of the subscription with this name.
+    #[serde(default)]
+    subscription: Option<String>,
+    /// Only these.
+    #[serde(default)]
+    ids: Option<Vec<String>>,
+}
+
+/// Gives dead letters to their subscriptions again.
+#[utoipa::path(post, path = "/v1/deadletters/redrive", tag = "delivery", operation_id = "redriveDeadLetters",
+    request_body = Redrive,
+    responses((status = 200, body = Redriven), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
+        (status = 503, body = ErrorBody)))]
+async fn redrive(
+    State(app): State<App>,
+    Organization(organization): Organization,
+    Json(which): Json<Redrive>,
+) -> Result<Json<Redriven>, ApiError> {
+    let ids = which.ids.unwrap_or_default();
+    if ids.len() > MAX_IDS {
+        return Err(ApiError::bad_request(format!("ids: at most {MAX_IDS} at once")));
+    }
+    let keys = ids.iter().map(|id| key(id)).collect::<Result<Vec<_>, _>>()?;
+    let redriven = match keys.is_empty() {
+        true => redrive::all(&app, &organization, which.subscription).await?,
+        false => redrive::these(&app, &organization, which.subscription.as_deref(), keys).await?,
+    };
+    Ok(Json(redriven))
+}
+
+/// Which deliveries.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Pending {
+    /// Only those of the subscription with this name.
+    subscription: Option<String>,
+    /// At most so many. 1000 if not given, never more than 10000.
+    limit: Option<u32>,
+}
+
+/// Deliveries that have not ended and are in memory, with attempts and the last error.
+#[utoipa::path(get, path = "/v1/deliveries", tag = "delivery", operation_id = "getDeliveries", params(Pending),
+    responses((status = 200, body = [PendingDelivery]), (status = 404, body = ErrorBody)))]
+async fn deliveries(
+    State(app): State<App>,
+    Organization(organization): Organization,
+    Query(which): Query<Pending>,
+) -> Result<Json<Vec<PendingDelivery>>, ApiError> {
+    let mut names: HashMap<SubscriptionId, _> = app
+        .router
+        .statuses()
+        .await
+        .into_iter()
+        .filter(|lane| lane.organization == organization)
+        .map(|lane| (lane.subscription, lane.name))
+        .collect();
+    let limit = which.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT) as usize;
+    let only = match which.subscription {
+        None => None,
+        Some(name) => {
+            names.retain(|_, lane| **lane == *name);
+            let id = names.keys().next().copied();
+            Some(id.ok_or_else(|| ApiError::not_found(format!("subscription {name} not found")))?)
+        }
+    };
+    let pending = app.router.pending(&organization, only, limit).await;
+    let shown = |delivery: dispatch_router::PendingDelivery| PendingDelivery {
+        subscription: match names.get(&delivery.subscription) {
+            Some(name) => name.to_string(),
+            None => delivery.subscription.to_string(),
+        },
+        sequence: delivery.sequence,
+        event_id: delivery.event.id().to_owned(),
+        source: delivery.event.source().to_owned(),
+        ty: delivery.event.ty().to_owned(),
+        attempts: delivery.attempts,
+        reason: delivery.failures.last().map(|failure| failure.reason.clone()),
+        next_attempt: delivery.next_attempt.and_then(time),
+    };
+    Ok(Json(pending.into_iter().map(shown).collect()))
+}
+
+fn time(millis: i64) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp_millis(millis)
+}
+
+fn key(id: &str) -> Result<DeadLetterKey, ApiError> {
+    id.parse()
+        .map_err(|error: dispatch_store::DeadLetterKeyError| ApiError::bad_request(error.to_string()))
 }

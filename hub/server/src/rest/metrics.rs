@@ -1,5 +1,6 @@
 //! `GET /metrics`: the hub's figures in Prometheus' text format.
 
+use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use utoipa_axum::router::OpenApiRouter;
@@ -15,7 +16,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 /// The hub's figures for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "hub", operation_id = "metrics",
     responses((status = 200, body = String, content_type = "text/plain")))]
-async fn metrics() -> impl IntoResponse {
-    let text = crate::metrics::render();
+async fn metrics(State(app): State<App>) -> impl IntoResponse {
+    let text = crate::metrics::render(&app.router.statuses().await);
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }
