@@ -1,2 +1,5 @@
 //! Turns vCenter's event history into events.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    dispatch_driver_sdk::run(&dispatch_driver_vcenter::ABOUT, dispatch_driver_vcenter::run)
+}

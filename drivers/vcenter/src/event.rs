@@ -1,0 +1,413 @@
+//! Pure: one event of vCenter's history becomes one CloudEvent.
+//!
+//! The same record makes the same event, byte for byte, whenever it is read. Whatever is missing or unknown, there
+//! is an event in the end: it is passed on with its XML.
+
+use std::collections::HashMap;
+
+use dispatch_contract::{Event, EventError, RESERVED_TYPE_PREFIX};
+use serde_json::{Map, Value};
+
+use crate::data;
+use crate::naming::dispatch_type;
+use crate::record::{Record, cut};
+use crate::schema;
+
+/// More JSON than this is cut, field by field; hubs refuse events of a megabyte.
+const MAX_DATA: usize = 256 * 1024;
+/// What a field may have in an event that is cut.
+const MAX_FIELD: usize = 8 * 1024;
+/// Longest attribute value.
+const MAX_ATTRIBUTE: usize = 1024;
+
+/// The order in which an event's entities are its main one.
+const ENTITIES: [[&str; 2]; 7] = [
+    ["vm", "vm"],
+    ["host", "host"],
+    ["computeResource", "computeResource"],
+    ["ds", "datastore"],
+    ["net", "network"],
+    ["dvs", "dvs"],
+    ["datacenter", "datacenter"],
+];
+
+/// What all events of one vCenter share.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Origin {
+    /// Attribute `source`.
+    pub(crate) source: String,
+    /// The vCenter's name, as configured.
+    pub(crate) vcenter: String,
+    /// Version of its API.
+    pub(crate) api_version: String,
+    /// Severity by class or lower-case `eventTypeId`.
+    pub(crate) severities: HashMap<String, String>,
+}
+
+impl Record {
+    /// The CloudEvent.
+    pub(crate) fn to_event(&self, origin: &Origin) -> Result<Event, EventError> {
+        let mut builder = Event::builder(&self.id, &origin.source, self.ty());
+        if let Some(created) = self.created {
+            builder = builder.time(created);
+        }
+        let name_of = |entity: &str| self.element.at(&[entity, "name"]).map(|n| n.text.clone());
+        let attributes = [
+            ("subject", self.subject()),
+            ("eventclass", Some(self.event_class().to_owned())),
+            ("vcname", Some(origin.vcenter.clone())),
+            ("vsphereapiversion", Some(origin.api_version.clone())),
+            ("severity", self.severity(origin)),
+            ("vmname", name_of("vm")),
+            ("datacenter", name_of("datacenter")),
+        ];
+        for (name, value) in attributes {
+            if let Some(value) = value.map(|v| attribute(&v)).filter(|v| !v.is_empty()) {
+                builder = builder.attribute(name, value);
+            }
+        }
+        if let Some(chain) = self
+            .element
+            .text_of("chainId")
+            .and_then(|c| c.parse::<i32>().ok())
+        {
+            builder = builder.attribute("eventchain", chain);
+        }
+        builder.json(self.data().to_string()).build()
+    }
+
+    fn ty(&self) -> String {
+        let own = self
+            .event_type_id
+            .as_deref()
+            .filter(|_| self.is_extended())
+            .map(attribute);
+        let ty = own
+            .filter(|id| !id.is_empty())
+            .unwrap_or_else(|| dispatch_type(&self.class));
+        match ty.as_str() {
+            "" => "event".to_owned(),
+            reserved if reserved.starts_with(RESERVED_TYPE_PREFIX) => format!("vcenter.{reserved}"),
+            _ => ty,
+        }
+    }
+
+    fn is_extended(&self) -> bool {
+        schema::is_a(&self.class, "EventEx") || schema::is_a(&self.class, "ExtendedEvent")
+    }
+
+    fn event_class(&self) -> &'static str {
+        let classes = [
+            ("EventEx", "eventex"),
+            ("ExtendedEvent", "extendedevent"),
+            ("TaskEvent", "task"),
+        ];
+        let found = classes.iter().find(|(class, _)| schema::is_a(&self.class, class));
+        found.map_or("event", |(_, name)| name)
+    }
+
+    /// `VirtualMachine/vm-57`: what the event itself names as its object, else the first of its entities.
+    fn subject(&self) -> Option<String> {
+        let reference = |path: &[&str]| {
+            let element = self.element.at(path)?;
+            let ty = element.reference_type.as_deref()?;
+            Some(format!("{ty}/{}", element.text.trim()))
+        };
+        let object = || {
+            let ty = self.element.text_of("objectType")?;
+            let ty = ty.strip_prefix("vim.").unwrap_or(ty);
+            Some(format!("{ty}/{}", self.element.text_of("objectId")?))
+        };
+        object()
+            .or_else(|| reference(&["entity", "entity"]))
+            .or_else(|| reference(&["info", "entity"]))
+            .or_else(|| reference(&["managedObject"]))
+            .or_else(|| ENTITIES.iter().find_map(|path| reference(path)))
+    }
+
+    fn severity(&self, origin: &Origin) -> Option<String> {
+        let of_id = || {
+            origin
+                .severities
+                .get(&self.event_type_id.as_ref()?.to_lowercase())
+        };
+        let known = || of_id().or_else(|| origin.severities.get(&self.class)).cloned();
+        self.element.text_of("severity").map(str::to_owned).or_else(known)
+    }
+
+    fn data(&self) -> Value {
+        let mut fields = data::object(&self.element, &self.class);
+        fields.insert("_type".to_owned(), self.class.as_str().into());
+        if let Some(xml) = &self.xml {
+            fields.insert("_xml".to_owned(), xml.as_str().into());
+        }
+        bounded(fields)
+    }
+}
+
+/// Text as an attribute may have it.
+fn attribute(text: &str) -> String {
+    let text: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    cut(text.trim(), MAX_ATTRIBUTE)
+}
+
+/// Leaves large fields out of an event that would be refused for its size, and says which.
+fn bounded(fields: Map<String, Value>) -> Value {
+    let whole = Value::from(fields);
+    if whole.to_string().len() <= MAX_DATA {
+        return whole;
+    }
+    let Value::Object(mut fields) = whole else {
+        return whole;
+    };
+    let large: Vec<String> = fields
+        .iter()
+        .filter(|(_, v)| v.to_string().len() > MAX_FIELD)
+        .map(|(name, _)| name.clone())
+        .collect();
+    for name in &large {
+        fields.remove(name);
+    }
+    fields.insert("_left_out".to_owned(), large.into());
+    fields.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::soap;
+
+    fn recorded(name: &str) -> Vec<Record> {
+        let path = format!("{}/tests/recorded/{name}.xml", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).unwrap();
+        let answer = soap::answer(&text).unwrap();
+        answer
+            .children
+            .into_iter()
+            .map(|e| Record::new(e, &text))
+            .collect()
+    }
+    fn record(class: &str, inside: &str) -> Record {
+        let text = format!(
+            r#"<a><returnval xmlns:i="http://www.w3.org/2001/XMLSchema-instance" i:type="{class}">{inside}</returnval></a>"#
+        );
+        let root = crate::xml::parse(&text).unwrap();
+        Record::new(root.children[0].clone(), &text)
+    }
+    fn origin() -> Origin {
+        Origin {
+            source: "https://vc.example.com/sdk".to_owned(),
+            vcenter: "vc.example.com".to_owned(),
+            api_version: "8.0.3.0".to_owned(),
+            severities: [("VmPoweredOffEvent".to_owned(), "info".to_owned())].into(),
+        }
+    }
+    fn event(class: &str, inside: &str) -> Event {
+        record(class, inside).to_event(&origin()).unwrap()
+    }
+    fn data(event: &Event) -> Value {
+        serde_json::from_slice(event.data().unwrap().bytes).unwrap()
+    }
+    const STAMP: &str =
+        "<key>7</key><chainId>5</chainId><createdTime>2026-11-21T01:49:01.869528895Z</createdTime>";
+
+    #[test]
+    fn a_recorded_power_off_is_told_as_it_was() {
+        let page = recorded("page");
+        let off = page.iter().find(|r| r.class == "VmPoweredOffEvent").unwrap();
+
+        let event = off.to_event(&origin()).unwrap();
+
+        assert_eq!(event.id(), "28-1795225741869528");
+        assert_eq!(event.source(), "https://vc.example.com/sdk");
+        assert_eq!(event.ty(), "vm.powered.off");
+        assert_eq!(event.subject(), Some("VirtualMachine/vm-57"));
+        assert_eq!(event.attribute("time"), Some("2026-11-21T01:49:01.869528895Z"));
+        let extensions: Vec<_> = event.extensions().map(|a| (a.name, a.text)).collect();
+        let want = [
+            ("eventclass", "event"),
+            ("vcname", "vc.example.com"),
+            ("vsphereapiversion", "8.0.3.0"),
+            ("severity", "info"),
+            ("vmname", "DC0_H0_VM0"),
+            ("datacenter", "DC0"),
+            ("eventchain", "28"),
+        ];
+        assert_eq!(extensions, want);
+        let want = json!({
+            "_type": "VmPoweredOffEvent", "key": 28, "chainId": 28,
+            "createdTime": "2026-11-21T01:49:01.869528895Z", "userName": "admin",
+            "datacenter": {"name": "DC0", "datacenter": {"type": "Datacenter", "value": "datacenter-2"}},
+            "computeResource": {"name": "DC0_H0",
+                "computeResource": {"type": "ComputeResource", "value": "computeresource-23"}},
+            "host": {"name": "DC0_H0", "host": {"type": "HostSystem", "value": "host-21"}},
+            "vm": {"name": "DC0_H0_VM0", "vm": {"type": "VirtualMachine", "value": "vm-57"}},
+            "fullFormattedMessage": "DC0_H0_VM0 on DC0_H0 in DC0 is powered off", "template": false,
+        });
+        assert_eq!(data(&event), want);
+    }
+
+    #[test]
+    fn every_recorded_event_becomes_one_of_its_own() {
+        let page = recorded("page");
+        let ids: BTreeSet<String> = page
+            .iter()
+            .map(|r| r.to_event(&origin()).unwrap().id().to_owned())
+            .collect();
+        assert_eq!((page.len(), ids.len()), (30, 30));
+        let again: BTreeSet<String> = recorded("page").iter().map(|r| r.id.clone()).collect();
+        assert_eq!(ids, again);
+    }
+
+    #[test]
+    fn an_extended_event_is_known_by_its_own_id() {
+        let inside = format!(
+            "{STAMP}<vm><name>a</name><vm type=\"VirtualMachine\">vm-1</vm></vm><eventTypeId>esx.audit.ssh.enabled</eventTypeId>\
+             <severity>warning</severity><objectId>host-21</objectId><objectType>HostSystem</objectType>"
+        );
+        let ex = event("EventEx", &inside);
+        assert_eq!(
+            (ex.ty(), ex.subject()),
+            ("esx.audit.ssh.enabled", Some("HostSystem/host-21"))
+        );
+        assert_eq!(
+            (ex.attribute("severity"), ex.attribute("eventclass")),
+            (Some("warning"), Some("eventex"))
+        );
+        let inside = format!(
+            "{STAMP}<eventTypeId>com.vmware.applmgmt.backup.job.failed.event</eventTypeId><managedObject type=\"Folder\">group-d1</managedObject>"
+        );
+        let extended = event("ExtendedEvent", &inside);
+        assert_eq!(extended.ty(), "com.vmware.applmgmt.backup.job.failed.event");
+        assert_eq!(
+            (extended.subject(), extended.attribute("eventclass")),
+            (Some("Folder/group-d1"), Some("extendedevent"))
+        );
+    }
+
+    #[test]
+    fn the_subject_is_the_main_entity() {
+        let host = r#"<host><name>h</name><host type="HostSystem">host-1</host></host>"#;
+        let vm = r#"<vm><name>v</name><vm type="VirtualMachine">vm-1</vm></vm>"#;
+        let dc = r#"<datacenter><name>d</name><datacenter type="Datacenter">dc-1</datacenter></datacenter>"#;
+        let ds = r#"<ds><name>d</name><datastore type="Datastore">ds-1</datastore></ds>"#;
+        let net = r#"<net><name>n</name><network type="Network">net-1</network></net>"#;
+        let alarm = r#"<source><name>d</name><entity type="Datacenter">dc-2</entity></source><entity><name>h</name><entity type="HostSystem">host-2</entity></entity>"#;
+        let info = r#"<info><key>task-1</key><entity type="VirtualMachine">vm-2</entity></info>"#;
+        let table = [
+            (
+                "VmPoweredOnEvent",
+                format!("{dc}{host}{vm}"),
+                Some("VirtualMachine/vm-1"),
+            ),
+            (
+                "HostConnectionLostEvent",
+                format!("{dc}{host}"),
+                Some("HostSystem/host-1"),
+            ),
+            (
+                "DatastoreCapacityIncreasedEvent",
+                format!("{dc}{net}{ds}"),
+                Some("Datastore/ds-1"),
+            ),
+            ("DatacenterCreatedEvent", dc.to_owned(), Some("Datacenter/dc-1")),
+            (
+                "AlarmStatusChangedEvent",
+                format!("{dc}{alarm}"),
+                Some("HostSystem/host-2"),
+            ),
+            ("TaskEvent", format!("{host}{info}"), Some("VirtualMachine/vm-2")),
+            ("UserLoginSessionEvent", String::new(), None),
+        ];
+        for (class, inside, want) in table {
+            let event = event(class, &format!("{STAMP}{inside}"));
+            assert_eq!(event.subject(), want, "{class}");
+        }
+    }
+
+    #[test]
+    fn ids_tell_keys_that_wrapped_or_started_over_apart() {
+        let wrapped = record(
+            "VmPoweredOnEvent",
+            "<key>-2147483648</key><createdTime>2026-01-01T00:00:00Z</createdTime>",
+        );
+        assert_eq!(wrapped.id, "-2147483648-1767225600000000");
+        let later = record(
+            "VmPoweredOnEvent",
+            "<key>-2147483648</key><createdTime>2026-01-01T00:00:00.000001Z</createdTime>",
+        );
+        assert_eq!(later.id, "-2147483648-1767225600000001");
+    }
+
+    #[test]
+    fn a_class_outside_the_schema_is_passed_on_with_its_xml() {
+        let page = recorded("page-unknown-class");
+        let vendor = page.iter().find(|r| r.class == "AcmeVendorEvent").unwrap();
+
+        let event = vendor.to_event(&origin()).unwrap();
+
+        assert_eq!(
+            (event.ty(), event.subject()),
+            ("acme.vendor", Some("VirtualMachine/vm-57"))
+        );
+        let xml = data(&event)["_xml"].as_str().unwrap().to_owned();
+        assert!(
+            xml.starts_with("<returnval") && xml.ends_with("</returnval>"),
+            "{xml}"
+        );
+    }
+
+    #[test]
+    fn what_is_missing_or_odd_still_becomes_an_event_with_a_stable_id() {
+        let table = [
+            ("VmPoweredOnEvent", ""),
+            (
+                "VmPoweredOnEvent",
+                "<key>seven</key><createdTime>yesterday</createdTime>",
+            ),
+            (
+                "VmPoweredOnEvent",
+                "<key>1</key><vm><name>a\u{fffd}\tb\nc</name></vm>",
+            ),
+            ("EventEx", "<eventTypeId>a\nb</eventTypeId>"),
+            ("EventEx", "<eventTypeId>dispatch.run.succeeded</eventTypeId>"),
+            ("Event", ""),
+        ];
+        for (class, inside) in table {
+            let one = event(class, inside);
+            assert_eq!(one, event(class, inside));
+            assert!(one.id().starts_with("x-"), "{}", one.id());
+            assert!(
+                !one.ty().is_empty() && !one.ty().starts_with(RESERVED_TYPE_PREFIX),
+                "{}",
+                one.ty()
+            );
+            assert!(data(&one)["_xml"].as_str().unwrap().contains(class));
+        }
+        let unreadable = Record::unreadable("<broken").to_event(&origin()).unwrap();
+        assert_eq!(
+            (unreadable.ty(), &data(&unreadable)["_xml"]),
+            ("unreadable", &json!("<broken"))
+        );
+    }
+
+    #[test]
+    fn an_event_too_large_for_the_hub_loses_its_large_fields_only() {
+        let note = "x".repeat(MAX_DATA);
+        let inside =
+            format!("{STAMP}<vm><name>a</name></vm><fullFormattedMessage>{note}</fullFormattedMessage>");
+
+        let event = event("VmPoweredOnEvent", &inside);
+
+        let data = data(&event);
+        assert_eq!(data["_left_out"], json!(["fullFormattedMessage"]));
+        assert_eq!((&data["key"], &data["vm"]["name"]), (&json!(7), &json!("a")));
+    }
+}

@@ -1,0 +1,232 @@
+//! The history, read forward: a collector that is read, and a second one whose only work is to wake us up.
+//!
+//! Events come from `ReadNextEvents` and from nowhere else. `latestPage` shows only the newest and is
+//! unordered ("events in the returned page are unordered", vSphere API reference); it says that there is
+//! something to read. A collector counts as read only as far as its answers arrived: after any failure it is
+//! left behind and a new one begins a little earlier.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::cursor::written;
+use crate::record::Record;
+use crate::selection::Selection;
+use crate::session::{Content, DEADLINE, Session, SessionError};
+use crate::soap::{Call, Reference};
+use crate::xml::Element;
+
+/// The most events that may be asked for at once.
+pub(crate) const MAX_PAGE: u32 = 1000;
+/// How much longer than asked a server may wait before it is taken for dead.
+const WAIT_SLACK: Duration = Duration::from_secs(15);
+
+/// Reads one server's history.
+pub(crate) struct Feed {
+    history: Reference,
+    property_collector: Reference,
+    version: String,
+}
+
+/// An event the server has, as its newest page shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Glimpse {
+    /// Its id.
+    pub(crate) id: String,
+    /// When it happened.
+    pub(crate) created: Option<DateTime<Utc>>,
+}
+
+impl Feed {
+    /// Begins at `begin`. The wake-up is armed before the first read, so nothing falls between them.
+    pub(crate) async fn open(
+        session: &mut Session,
+        content: &Content,
+        begin: Option<DateTime<Utc>>,
+        selection: &Selection,
+    ) -> Result<Self, SessionError> {
+        let newest = collect(session, content, None, selection, Some(1)).await?;
+        session.owe(Call::new("DestroyCollector", &newest));
+        let create = Call::new("CreateFilter", &content.property_collector)
+            .nested("spec", |spec| {
+                spec.nested("propSet", |set| {
+                    set.text("type", "EventHistoryCollector")
+                        .text("pathSet", "latestPage")
+                })
+                .nested("objectSet", |set| set.reference("obj", &newest))
+            })
+            .text("partialUpdates", false);
+        let filter = returned(&session.call(create).await?.element)?;
+        session.owe(Call::new("DestroyPropertyFilter", &filter));
+        let history = collect(session, content, begin, selection, None).await?;
+        session.owe(Call::new("DestroyCollector", &history));
+        let mut feed = Self {
+            history,
+            property_collector: content.property_collector.clone(),
+            version: String::new(),
+        };
+        feed.wait(session, Duration::ZERO).await?;
+        Ok(feed)
+    }
+
+    /// The next events, oldest first; none when there are none for now.
+    pub(crate) async fn read(&self, session: &mut Session, most: u32) -> Result<Page, SessionError> {
+        read(session, &self.history, most).await
+    }
+
+    /// Waits until the server has news, at most this long; some of the news, or none after a quiet time.
+    pub(crate) async fn wait(
+        &mut self,
+        session: &mut Session,
+        most: Duration,
+    ) -> Result<Vec<Glimpse>, SessionError> {
+        let call = Call::new("WaitForUpdatesEx", &self.property_collector)
+            .text("version", &self.version)
+            .nested("options", |options| {
+                options.text("maxWaitSeconds", most.as_secs())
+            });
+        let deadline = if most.is_zero() {
+            DEADLINE
+        } else {
+            most + WAIT_SLACK
+        };
+        let answer = session.call_within(call, deadline).await?;
+        let Some(update) = answer.element.child("returnval") else {
+            return Ok(Vec::new());
+        };
+        if let Some(version) = update.text_of("version") {
+            self.version = version.to_owned();
+        }
+        Ok(glimpses(update, &answer.text))
+    }
+}
+
+/// The first page of a collector that begins at `begin`, which is given back at once.
+pub(crate) async fn first_page(
+    session: &mut Session,
+    content: &Content,
+    begin: DateTime<Utc>,
+    selection: &Selection,
+) -> Result<Page, SessionError> {
+    let history = collect(session, content, Some(begin), selection, None).await?;
+    let page = read(session, &history, MAX_PAGE).await;
+    session.call(Call::new("DestroyCollector", &history)).await?;
+    page
+}
+
+/// Key of the newest event there is, wanted or not.
+pub(crate) async fn newest_key(
+    session: &mut Session,
+    content: &Content,
+) -> Result<Option<i64>, SessionError> {
+    let newest = collect(session, content, None, &Selection::new(&[]), Some(1)).await?;
+    let retrieve = Call::new("RetrievePropertiesEx", &content.property_collector)
+        .nested("specSet", |spec| {
+            spec.nested("propSet", |set| {
+                set.text("type", "EventHistoryCollector")
+                    .text("pathSet", "latestPage")
+            })
+            .nested("objectSet", |set| set.reference("obj", &newest))
+        })
+        .nested("options", |options| options);
+    let answer = session.call(retrieve).await?;
+    session.call(Call::new("DestroyCollector", &newest)).await?;
+    let page = answer.element.at(&["returnval", "objects", "propSet", "val"]);
+    let records = page
+        .into_iter()
+        .flat_map(|p| &p.children)
+        .map(|e| Record::new(e.clone(), &answer.text));
+    Ok(records
+        .max_by_key(|record| record.created)
+        .and_then(|record| record.key))
+}
+
+/// One answer's events.
+#[derive(Debug, Default)]
+pub(crate) struct Page {
+    pub(crate) records: Vec<Record>,
+    /// Size of the answer.
+    pub(crate) bytes: usize,
+}
+
+async fn read(session: &mut Session, history: &Reference, most: u32) -> Result<Page, SessionError> {
+    let answer = session
+        .call(Call::new("ReadNextEvents", history).text("maxCount", most))
+        .await?;
+    let events = answer
+        .element
+        .children
+        .into_iter()
+        .filter(|e| e.name == "returnval");
+    Ok(Page {
+        records: events.map(|e| Record::new(e, &answer.text)).collect(),
+        bytes: answer.text.len(),
+    })
+}
+
+/// A collector of all wanted events of the whole inventory. The order of the fields is the schema's.
+async fn collect(
+    session: &mut Session,
+    content: &Content,
+    begin: Option<DateTime<Utc>>,
+    selection: &Selection,
+    most: Option<u32>,
+) -> Result<Reference, SessionError> {
+    let create =
+        Call::new("CreateCollectorForEvents", &content.event_manager).nested("filter", |mut filter| {
+            filter = filter.nested("entity", |entity| {
+                entity
+                    .reference("entity", &content.root_folder)
+                    .text("recursion", "all")
+            });
+            if let Some(begin) = begin {
+                filter = filter.nested("time", |time| time.text("beginTime", written(begin)));
+            }
+            for id in selection.at_source().into_iter().flatten() {
+                filter = filter.text("eventTypeId", id);
+            }
+            match most {
+                Some(most) => filter.text("maxCount", most),
+                None => filter,
+            }
+        });
+    returned(&session.call(create).await?.element)
+}
+
+fn returned(answer: &Element) -> Result<Reference, SessionError> {
+    let reference = answer.child("returnval").and_then(Reference::of);
+    reference.ok_or_else(|| SessionError::Failed(format!("{} names nothing", answer.name)))
+}
+
+fn glimpses(update: &Element, text: &str) -> Vec<Glimpse> {
+    let objects = update.all("filterSet").flat_map(|f| f.all("objectSet"));
+    let values = objects
+        .flat_map(|o| o.all("changeSet"))
+        .filter_map(|c| c.child("val"));
+    let records = values
+        .flat_map(|v| &v.children)
+        .map(|e| Record::new(e.clone(), text));
+    let glimpse = |record: Record| Glimpse {
+        id: record.id,
+        created: record.created,
+    };
+    records.map(glimpse).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::soap;
+
+    #[test]
+    fn an_update_shows_what_is_new() {
+        let path = format!("{}/tests/recorded/updates.xml", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).unwrap();
+        let answer = soap::answer(&text).unwrap();
+
+        let glimpses = glimpses(answer.child("returnval").unwrap(), &text);
+
+        assert!(glimpses.iter().any(|g| g.id.starts_with("32-")), "{glimpses:?}");
+        assert!(glimpses.iter().all(|g| g.created.is_some()));
+    }
+}

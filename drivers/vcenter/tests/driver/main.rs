@@ -1,0 +1,7 @@
+//! The driver's executable against the simulator over TLS, with pyvmomi as the independent witness.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+
+mod driving;
+mod history;
+mod sessions;
+mod settings;

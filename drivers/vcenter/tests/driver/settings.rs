@@ -1,0 +1,234 @@
+//! What the settings promise: whom to trust, where to begin, what to read.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+use dispatch_fixtures::driver_hub::DriverHub;
+use dispatch_fixtures::process::Process;
+use dispatch_fixtures::vcsim::{Options, Vcsim};
+
+use crate::driving::{SOON, Setting, data};
+
+fn types(hub: &DriverHub) -> BTreeSet<String> {
+    hub.events().iter().map(|e| e.ty().to_owned()).collect()
+}
+
+/// Digest of the simulator's certificate, as `openssl x509 -fingerprint` prints it.
+fn fingerprint(setting: &Setting, digest: &str) -> String {
+    let certificate = setting.vcenter.certificate();
+    let output = std::process::Command::new("openssl")
+        .args(["x509", "-noout", "-fingerprint", digest, "-in"])
+        .arg(certificate)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.trim().split_once('=').unwrap().1.to_owned()
+}
+
+async fn connects(setting: &Setting, args: &[&str]) -> Result<()> {
+    let mut driver = setting.driver_with(args, setting.vcenter.credentials().1)?;
+    setting.ready(&mut driver).await?;
+    assert!(driver.terminate(SOON).await?.success());
+    Ok(())
+}
+
+async fn is_refused(setting: &Setting, args: &[&str], why: &str) -> Result<()> {
+    let before = setting.vcenter.log();
+    let mut driver = setting.driver_with(args, setting.vcenter.credentials().1)?;
+    let says = |d: &Process| d.stderr().contains(why).then_some(());
+    driver.until(why, SOON, says).await?;
+    driver.kill()?;
+    let log = setting.vcenter.log();
+    assert!(
+        !log[before.len()..].contains("Envelope"),
+        "nothing was sent to a server nobody trusts"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_certificate_is_trusted_only_as_told() -> Result<()> {
+    let Some(setting) = Setting::new(&["-trace"]).await? else {
+        return Ok(());
+    };
+    let Some(other) = Vcsim::start(Options::default()).await? else {
+        return Ok(());
+    };
+    let ca_text = std::fs::read_to_string(setting.vcenter.ca())?;
+
+    connects(&setting, &[&format!("--ca={}", setting.vcenter.ca().display())]).await?;
+    connects(&setting, &[&format!("--ca={ca_text}")]).await?;
+    connects(
+        &setting,
+        &[&format!("--thumbprint={}", fingerprint(&setting, "-sha256"))],
+    )
+    .await?;
+    connects(
+        &setting,
+        &[&format!("--thumbprint={}", fingerprint(&setting, "-sha1"))],
+    )
+    .await?;
+    connects(&setting, &["--insecure"]).await?;
+
+    is_refused(&setting, &[], "UnknownIssuer").await?;
+    is_refused(
+        &setting,
+        &[&format!("--ca={}", other.ca().display())],
+        "BadSignature",
+    )
+    .await?;
+    let wrong = format!("--thumbprint={}", "00".repeat(32));
+    is_refused(
+        &setting,
+        &[&wrong],
+        "the server's certificate is not the pinned one",
+    )
+    .await?;
+    let ca = format!("--ca={}", setting.vcenter.ca().display());
+    is_refused(
+        &setting,
+        &[&ca, &wrong],
+        "the server's certificate is not the pinned one",
+    )
+    .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn settings_nobody_can_use_end_the_driver_with_one_line() -> Result<()> {
+    let Some(setting) = Setting::new(&[]).await? else {
+        return Ok(());
+    };
+    let table = [
+        ("--scheme=veba", "--scheme: \"veba\" is not one of dispatch"),
+        ("--start=soon", "--start: \"soon\" is none of"),
+        (
+            "--ca=/no/such/file.pem",
+            "--ca: cannot read \"/no/such/file.pem\": No such file",
+        ),
+        ("--hots=x", "there is no setting --hots"),
+    ];
+    for (arg, message) in table {
+        let mut driver = setting.driver_with(&[arg], "x")?;
+        let status = driver.ended(SOON).await?;
+        assert_eq!(status.code(), Some(1), "{arg}");
+        assert!(driver.stderr().contains(message), "{arg}: {}", driver.stderr());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_first_start_begins_where_it_is_told_and_the_next_goes_on() -> Result<()> {
+    for (start, old, older) in [
+        ("now", false, false),
+        ("30m", true, false),
+        ("beginning", true, true),
+    ] {
+        let Some(setting) = Setting::new(&[]).await? else {
+            return Ok(());
+        };
+        setting
+            .vcenter
+            .ctl("storm?n=3&late=3600&type=VmMigratedEvent")
+            .await?;
+        setting
+            .vcenter
+            .ctl("storm?n=3&late=600&type=VmSuspendedEvent")
+            .await?;
+        let start = format!("--start={start}");
+        let mut driver = setting.driver(&[&start])?;
+        setting.ready(&mut driver).await?;
+        setting.vcenter.ctl("storm?n=3&type=VmPoweredOffEvent").await?;
+        setting
+            .until(&driver, "new events", |hub| types(hub).contains("vm.powered.off"))
+            .await?;
+        driver.kill()?;
+
+        setting.vcenter.ctl("storm?n=3&type=VmResettingEvent").await?;
+        let again = setting.driver(&[&start])?;
+        setting
+            .until(&again, "events of the pause", |hub| {
+                types(hub).contains("vm.resetting")
+            })
+            .await?;
+
+        let types = types(&setting.hub);
+        assert_eq!(types.contains("vm.suspended"), old, "{start}: {types:?}");
+        assert_eq!(types.contains("vm.migrated"), older, "{start}: {types:?}");
+        assert_eq!(
+            types.contains("datacenter.created"),
+            old || older,
+            "{start}: {types:?}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn only_what_is_asked_for_is_read() -> Result<()> {
+    let Some(setting) = Setting::new(&[]).await? else {
+        return Ok(());
+    };
+    let wanted = "--types=vm.powered.on,VmSuspendedEvent,esx.audit.ssh.enabled";
+    let mut driver = setting.driver(&[wanted])?;
+    setting.ready(&mut driver).await?;
+
+    for hook in [
+        "type=VmPoweredOffEvent",
+        "type=DrsVmPoweredOnEvent",
+        "type=EventEx&eventTypeId=esx.audit.other",
+        "type=EventEx&eventTypeId=esx.audit.ssh.enabled",
+        "type=VmSuspendedEvent",
+    ] {
+        setting.vcenter.ctl(&format!("storm?n=2&{hook}")).await?;
+    }
+
+    setting
+        .until(&driver, "six events", |hub| hub.count() >= 6)
+        .await?;
+    let got: Vec<String> = setting.hub.events().iter().map(|e| e.ty().to_owned()).collect();
+    let want = [
+        "drs.vm.powered.on",
+        "drs.vm.powered.on",
+        "esx.audit.ssh.enabled",
+        "esx.audit.ssh.enabled",
+    ];
+    assert_eq!(got[..4], want);
+    assert_eq!(got[4..], ["vm.suspended", "vm.suspended"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_original_s_vcenterurl_still_works() -> Result<()> {
+    let Some(setting) = Setting::new(&[]).await? else {
+        return Ok(());
+    };
+    let (user, password) = setting.vcenter.credentials();
+    let url = format!("{user}:{password}@{}", setting.vcenter.host());
+    let ca = format!("--ca={}", setting.vcenter.ca().display());
+    let sink = setting.hub.sink();
+    let environment = [("VCENTERURL", url.as_str()), ("K_SINK", sink.as_str())];
+    let program = Path::new(env!("CARGO_BIN_EXE_dispatch-driver-vcenter"));
+    let mut driver = Process::start(program, [&ca], &environment)?;
+    setting.ready(&mut driver).await?;
+
+    setting.client.power_off("DC0_H0_VM0")?;
+
+    setting
+        .until(&driver, "the event", |hub| types(hub).contains("vm.powered.off"))
+        .await?;
+    let off = setting
+        .hub
+        .events()
+        .into_iter()
+        .find(|e| e.ty() == "vm.powered.off")
+        .unwrap();
+    assert_eq!(
+        (off.source(), &data(&off)["_type"]),
+        (setting.vcenter.url().as_str(), &"VmPoweredOffEvent".into())
+    );
+    assert!(driver.terminate(Duration::from_secs(5)).await?.success());
+    Ok(())
+}
