@@ -1,0 +1,148 @@
+//! The segment that is being written, and files prepared to become the next one.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use dispatch_contract::Sequence;
+use uuid::Uuid;
+
+use crate::disk::{Disk, DiskFile};
+use crate::frame::FRAME_HEAD;
+use crate::header::{HEADER_BLOCK, Header};
+use crate::segment::{SPARE, Segment, path_of};
+
+/// A segment is made smaller than asked for, down to this, when the disk is nearly full.
+const SMALLEST: u64 = 256 * 1024;
+/// Kept free for the mark at the end.
+const RESERVE: u64 = FRAME_HEAD as u64;
+
+/// The segment that groups are written to.
+#[derive(Debug)]
+pub(crate) struct Active {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) file: Box<dyn DiskFile>,
+    /// The next frame goes here; everything before is durable.
+    pub(crate) end: u64,
+    pub(crate) capacity: u64,
+    /// A write or a sync failed: what is behind `end` is unknown, so nothing is written here any more.
+    pub(crate) failed: bool,
+}
+
+impl Active {
+    pub(crate) fn room(&self) -> u64 {
+        if self.failed {
+            return 0;
+        }
+        self.capacity.saturating_sub(self.end + RESERVE)
+    }
+}
+
+/// A reserved file without a name in the journal.
+#[derive(Debug)]
+pub(crate) struct Spare {
+    pub(crate) path: PathBuf,
+    pub(crate) file: Box<dyn DiskFile>,
+    pub(crate) capacity: u64,
+}
+
+static SPARES: AtomicU64 = AtomicU64::new(0);
+
+impl Spare {
+    /// Reserves a file of `wanted` bytes, or of as many as the disk still gives but not less than `needed`.
+    pub(crate) fn prepare(
+        disk: &dyn Disk,
+        dir: &std::path::Path,
+        wanted: u64,
+        needed: u64,
+    ) -> io::Result<Self> {
+        let path = dir.join(format!(
+            "spare-{}.{SPARE}",
+            SPARES.fetch_add(1, Ordering::Relaxed)
+        ));
+        let least = needed.max(SMALLEST.min(wanted));
+        let mut capacity = wanted.max(needed);
+        loop {
+            let made = disk.create(&path).and_then(|file| {
+                file.allocate(capacity)?;
+                file.sync()?;
+                Ok(file)
+            });
+            match made {
+                Ok(file) => {
+                    return Ok(Self { path, file, capacity });
+                }
+                Err(e) => {
+                    remove_quietly(disk, &path);
+                    if e.kind() != io::ErrorKind::StorageFull || capacity <= least {
+                        return Err(e);
+                    }
+                    capacity = (capacity / 4).max(least);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn room(&self, snapshot: u64) -> u64 {
+        self.capacity
+            .saturating_sub(HEADER_BLOCK as u64 + snapshot + RESERVE)
+    }
+
+    /// Gives the written and synced file its place in the journal.
+    pub(crate) fn adopt(
+        self,
+        disk: &dyn Disk,
+        dir: &std::path::Path,
+        header: Header,
+        end: u64,
+    ) -> io::Result<Active> {
+        let path = path_of(dir, header.first);
+        disk.rename(&self.path, &path)?;
+        disk.sync_dir(dir)?;
+        let segment = Segment::new(path, header, end);
+        segment.set_loaded();
+        Ok(Active {
+            segment: Arc::new(segment),
+            file: self.file,
+            end,
+            capacity: self.capacity,
+            failed: false,
+        })
+    }
+}
+
+/// Removes a file that is of no use; what cannot be removed is removed at the next opening.
+pub(crate) fn remove_quietly(disk: &dyn Disk, path: &std::path::Path) {
+    if let Err(error) = disk.remove(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::debug!(path = %path.display(), %error, "cannot remove a file that is of no use");
+    }
+}
+
+/// The head of a new segment.
+pub(crate) fn new_header(first: Sequence, previous: Sequence, seed: u64) -> Header {
+    Header {
+        first,
+        previous,
+        created: now(),
+        salt: random(),
+        seed,
+    }
+}
+
+/// 64 bits nobody can guess.
+pub(crate) fn random() -> u64 {
+    let (high, low) = Uuid::new_v4().as_u64_pair();
+    high ^ low
+}
+
+/// Unix milliseconds.
+pub(crate) fn now() -> i64 {
+    match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+        Err(before) => i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |m| -m),
+    }
+}

@@ -1,0 +1,296 @@
+//! The handle: opens a journal and is the contract's [`Log`].
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use dispatch_contract::{
+    AppendError, Appended, Group, Log, Page, ReadError, Record, Sequence, SubscriptionId, Tail,
+};
+use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
+
+use crate::committer::Committer;
+use crate::disk::{Disk, RealDisk};
+use crate::error::OpenError;
+use crate::folder::lock_folder;
+use crate::identities::identity_of;
+use crate::lock::lock;
+use crate::options::Options;
+use crate::queue::{Item, Queue};
+use crate::reading::read_page;
+use crate::record;
+use crate::recover::{Recovered, recover};
+use crate::retention::Policy;
+use crate::tail::Follower;
+use crate::upkeep::{Job, Upkeep};
+use crate::view::View;
+
+/// The durable log of this machine. Cloning gives another handle to the same one.
+///
+/// Call [`close`](Journal::close) before the end; dropping the last handle does the same and blocks for it.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    view: Arc<View>,
+    queue: Arc<Queue>,
+    upkeep: SyncSender<Job>,
+    committer: Mutex<Option<JoinHandle<()>>>,
+    max_group_bytes: usize,
+    identity_seed: u64,
+}
+
+/// Figures of a journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stats {
+    /// Segment files.
+    pub segments: usize,
+    /// Bytes of records in them.
+    pub bytes: u64,
+    /// The oldest sequence that is kept.
+    pub first: Sequence,
+    /// The last durable sequence; 0 when there is none.
+    pub head: Sequence,
+    /// Records removed by retention since opening.
+    pub dropped: u64,
+    /// Records found to be unreadable since opening.
+    pub damaged: u64,
+}
+
+impl Journal {
+    /// Opens the journal in a folder, making it if there is none, and repairs what a crash left.
+    ///
+    /// Blocks while it reads the last segment. Damage is reported, never a reason to refuse.
+    pub fn open(dir: &Path, options: Options) -> Result<(Self, Recovered), OpenError> {
+        let lock = lock_folder(dir)?;
+        Self::start(Arc::new(RealDisk), dir, options, Some(lock))
+    }
+
+    /// Opens a journal on another disk, without a lock: for tests and simulations.
+    pub fn open_on(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        options: Options,
+    ) -> Result<(Self, Recovered), OpenError> {
+        Self::start(disk, dir, options, None)
+    }
+
+    fn start(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        options: Options,
+        lock: Option<std::fs::File>,
+    ) -> Result<(Self, Recovered), OpenError> {
+        let recovery = recover(&*disk, dir, &options)?;
+        let failed = |e| OpenError::of(dir, e);
+        let view = Arc::new(View::new(
+            disk,
+            dir.to_owned(),
+            options.tail_bytes,
+            recovery.ledger,
+            recovery.segments,
+            recovery.report.head,
+        ));
+        for damage in &recovery.report.damage {
+            view.report(damage);
+        }
+        if let Some(torn) = &recovery.report.torn {
+            tracing::warn!(%torn, "cut the unfinished end of the journal");
+        }
+        view.measure();
+        let queue = Arc::new(Queue::new(&options));
+        let policy = Policy {
+            age: options.retain_age,
+            bytes: options.retain_bytes,
+        };
+        let upkeep = Upkeep::start(view.clone(), policy, options.segment_bytes).map_err(failed)?;
+        let jobs = upkeep.jobs();
+        if recovery.active.is_none() {
+            upkeep.ask(Job::Prepare);
+        }
+        let committer = Committer {
+            view: view.clone(),
+            queue: queue.clone(),
+            upkeep,
+            active: recovery.active,
+            next: recovery.report.head + 1,
+            identities: recovery.identities,
+            identity_seed: recovery.identity_seed,
+            segment_bytes: options.segment_bytes,
+            buffer: Vec::new(),
+            lock,
+        };
+        let thread = std::thread::Builder::new()
+            .name("dispatch-journal".into())
+            .spawn(move || committer.run())
+            .map_err(failed)?;
+        let inner = Inner {
+            view,
+            queue,
+            upkeep: jobs,
+            committer: Mutex::new(Some(thread)),
+            max_group_bytes: options.max_group_bytes,
+            identity_seed: recovery.identity_seed,
+        };
+        let journal = Self {
+            inner: Arc::new(inner),
+        };
+        Ok((journal, recovery.report))
+    }
+
+    /// The last checkpoint a driver stored.
+    pub fn checkpoint(&self, organization: &str, driver: &str) -> Option<Bytes> {
+        lock(&self.inner.view.ledger).checkpoint(organization, driver)
+    }
+
+    /// Nobody needs anything at or before `sequence`: retention may remove it when it is old or too much.
+    /// Until this is called nothing is removed. What comes after is kept, whatever its age.
+    pub fn set_floor(&self, sequence: Sequence) {
+        let before = self.inner.view.floor.swap(sequence, Ordering::AcqRel);
+        if sequence > before && self.inner.upkeep.try_send(Job::Retain).is_err() {
+            tracing::trace!("retention looks at the new floor with its next tick");
+        }
+    }
+
+    /// A deleted subscription: its progress leaves the next snapshot, and late settlements of it count no more.
+    pub fn forget(&self, subscription: SubscriptionId) {
+        lock(&self.inner.view.ledger).forget(subscription);
+    }
+
+    /// Figures for people and metrics.
+    pub fn stats(&self) -> Stats {
+        let view = &self.inner.view;
+        let (segments, bytes) = view.size();
+        Stats {
+            segments,
+            bytes,
+            first: view.first(),
+            head: view.head(),
+            dropped: view.dropped(),
+            damaged: view.damaged(),
+        }
+    }
+
+    /// Writes what waits, syncs, and ends the journal's threads. Appends after this get [`AppendError::Closed`].
+    pub async fn close(&self) {
+        self.inner.queue.close();
+        let thread = lock(&self.inner.committer).take();
+        match thread {
+            Some(thread) => {
+                let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+                if !matches!(joined, Ok(Ok(()))) {
+                    tracing::error!("the journal's committer panicked");
+                }
+            }
+            None => {
+                let mut bell = self.inner.view.listen();
+                while !self.inner.view.is_closed() && bell.changed().await.is_ok() {}
+            }
+        }
+    }
+
+    fn item(&self, group: Group) -> Result<Item, AppendError> {
+        let bytes = record::size_of(&group).map_err(AppendError::TooLarge)?;
+        if bytes > self.inner.max_group_bytes {
+            return Err(AppendError::TooLarge(format!(
+                "a group of {bytes} bytes, {} are allowed",
+                self.inner.max_group_bytes
+            )));
+        }
+        let identities = group
+            .events
+            .iter()
+            .map(|new| match new.target {
+                Some(_) => None,
+                None => Some(identity_of(
+                    self.inner.identity_seed,
+                    &new.organization,
+                    &new.event,
+                )),
+            })
+            .collect();
+        Ok(Item {
+            group,
+            identities,
+            bytes,
+            reply: None,
+        })
+    }
+}
+
+impl Log for Journal {
+    fn append(&self, group: Group) -> BoxFuture<'_, Result<Appended, AppendError>> {
+        Box::pin(async move {
+            let (reply, answer) = oneshot::channel();
+            let mut item = self.item(group)?;
+            item.reply = Some(reply);
+            self.inner.queue.push(item).await?;
+            // The reply is dropped only when the committer is gone.
+            answer.await.unwrap_or(Err(AppendError::Closed))
+        })
+    }
+
+    fn note(&self, group: Group) -> BoxFuture<'_, Result<(), AppendError>> {
+        Box::pin(async move { self.inner.queue.push(self.item(group)?).await })
+    }
+
+    fn read(&self, from: Sequence, max_bytes: usize) -> BoxFuture<'_, Result<Page, ReadError>> {
+        Box::pin(async move {
+            let view = self.inner.view.clone();
+            if let Some(page) = view.recent(from) {
+                return Ok(cut(&page, max_bytes));
+            }
+            let read = tokio::task::spawn_blocking(move || read_page(&view, from, max_bytes));
+            read.await.unwrap_or_else(|e| {
+                Err(ReadError {
+                    at: from,
+                    reason: format!("the read ended in the middle: {e}"),
+                })
+            })
+        })
+    }
+
+    fn tail(&self, from: Sequence) -> Box<dyn Tail> {
+        Box::new(Follower::new(self.inner.view.clone(), from))
+    }
+
+    fn head(&self) -> Sequence {
+        self.inner.view.head()
+    }
+}
+
+/// The front of a page, at most about `max_bytes` of it.
+fn cut(page: &Page, max_bytes: usize) -> Page {
+    let mut bytes = 0;
+    let fits = page.entries.iter().take_while(|entry| {
+        let room = bytes < max_bytes.max(1);
+        bytes += match &entry.record {
+            Record::Event(committed) => committed.event.encoded().len(),
+            Record::Settlement(_) | Record::Through(_) | Record::Checkpoint(_) => 64,
+        };
+        room
+    });
+    let entries: Vec<_> = fits.cloned().collect();
+    let next = match page.entries.get(entries.len()) {
+        Some(first_left) => first_left.sequence,
+        None => page.next,
+    };
+    Page { entries, next }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.queue.close();
+        let thread = lock(&self.committer).take();
+        if thread.is_some_and(|t| t.join().is_err()) {
+            tracing::error!("the journal's committer panicked");
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! Groups on their way to the committer: bounded, in order, and patient for a bounded time only.
+//!
+//! A group counts against the bounds until its batch is on disk. Noted groups wait a little for an append
+//! to share its sync; an append never waits for anything but the disk.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use dispatch_contract::{AppendError, Appended, Group};
+use tokio::sync::{Notify, oneshot};
+
+use crate::identities::Identity;
+use crate::lock::lock;
+use crate::options::Options;
+
+/// When it is worth asking a full queue or a failing disk again.
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// A group that waits.
+#[derive(Debug)]
+pub(crate) struct Item {
+    pub(crate) group: Group,
+    /// One for each event; `None` for those that are not deduplicated.
+    pub(crate) identities: Vec<Option<Identity>>,
+    /// Size of the records on disk, at most.
+    pub(crate) bytes: usize,
+    /// Who waits for it; `None` for a noted group.
+    pub(crate) reply: Option<oneshot::Sender<Result<Appended, AppendError>>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    ready: Condvar,
+    space: Notify,
+    most_bytes: usize,
+    most_groups: usize,
+    wait: Duration,
+    note_delay: Duration,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    items: VecDeque<Item>,
+    /// Of groups that wait or are being written.
+    bytes: usize,
+    groups: usize,
+    /// Groups that somebody waits for.
+    urgent: usize,
+    /// When the noted groups must be written at the latest.
+    due: Option<Instant>,
+    /// The disk failed: only `due` or an append starts the next try.
+    paused: bool,
+    closed: bool,
+}
+
+impl Queue {
+    pub(crate) fn new(options: &Options) -> Self {
+        Self {
+            state: Mutex::default(),
+            ready: Condvar::new(),
+            space: Notify::new(),
+            most_bytes: options.queue_bytes,
+            most_groups: options.queue_groups.max(1),
+            wait: options.queue_wait,
+            note_delay: options.note_delay,
+        }
+    }
+
+    /// Puts a group at the end, waiting a bounded time for room.
+    pub(crate) async fn push(&self, item: Item) -> Result<(), AppendError> {
+        let Err(mut item) = self.try_push(item)? else {
+            return Ok(());
+        };
+        let deadline = tokio::time::Instant::now() + self.wait;
+        loop {
+            let mut space = std::pin::pin!(self.space.notified());
+            space.as_mut().enable();
+            item = match self.try_push(item)? {
+                Ok(()) => return Ok(()),
+                Err(back) => back,
+            };
+            if tokio::time::timeout_at(deadline, space).await.is_err() {
+                return Err(AppendError::Unavailable {
+                    reason: "too many events wait to be written".to_owned(),
+                    retry_after: RETRY_AFTER,
+                });
+            }
+        }
+    }
+
+    /// Puts a group at the end, or gives it back if there is no room.
+    fn try_push(&self, item: Item) -> Result<Result<(), Item>, AppendError> {
+        let mut state = lock(&self.state);
+        if state.closed {
+            return Err(AppendError::Closed);
+        }
+        let full = state.groups >= self.most_groups
+            || (state.groups > 0 && state.bytes + item.bytes > self.most_bytes);
+        if full {
+            return Ok(Err(item));
+        }
+        state.groups += 1;
+        state.bytes += item.bytes;
+        let wake = if item.reply.is_some() {
+            state.urgent += 1;
+            state.urgent == 1
+        } else if state.due.is_none() {
+            state.due = Some(Instant::now() + self.note_delay);
+            true
+        } else {
+            state.bytes > self.rush()
+        };
+        state.items.push_back(item);
+        drop(state);
+        if wake {
+            self.ready.notify_one();
+        }
+        Ok(Ok(()))
+    }
+
+    /// So many bytes of noted groups are written without waiting for more.
+    fn rush(&self) -> usize {
+        (self.most_bytes / 4).min(1 << 20)
+    }
+
+    /// Waits for work; about `most` bytes of it. `None` when the queue is closed and empty.
+    pub(crate) fn take(&self, most: usize) -> Option<VecDeque<Item>> {
+        let mut state = lock(&self.state);
+        loop {
+            let due = state.due.map(|d| d.saturating_duration_since(Instant::now()));
+            let rush = !state.paused && state.bytes > self.rush();
+            let now = state.closed || state.urgent > 0 || rush || due.is_some_and(|d| d.is_zero());
+            if now && !state.items.is_empty() {
+                return Some(state.take(most));
+            }
+            if state.closed {
+                return None;
+            }
+            state = match due.filter(|d| !d.is_zero()) {
+                None => self.ready.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(due) => {
+                    let waited = self.ready.wait_timeout(state, due);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+
+    /// Noted groups the disk did not take, back to the front, to be tried again after `pause`.
+    pub(crate) fn put_back(&self, items: Vec<Item>, pause: Duration) {
+        let mut state = lock(&self.state);
+        for item in items.into_iter().rev() {
+            state.items.push_front(item);
+        }
+        state.paused = true;
+        state.due = Some(Instant::now() + pause);
+    }
+
+    /// So much is on disk, or refused: there is room again.
+    pub(crate) fn release(&self, groups: usize, bytes: usize) {
+        {
+            let mut state = lock(&self.state);
+            state.groups = state.groups.saturating_sub(groups);
+            state.bytes = state.bytes.saturating_sub(bytes);
+        }
+        self.space.notify_waiters();
+    }
+
+    /// No more groups are taken; what waits is still written.
+    pub(crate) fn close(&self) {
+        lock(&self.state).closed = true;
+        self.ready.notify_one();
+        self.space.notify_waiters();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        lock(&self.state).closed
+    }
+
+    /// The committer is gone: whoever still waits learns it by the dropped reply.
+    pub(crate) fn abandon(&self) {
+        let left = {
+            let mut state = lock(&self.state);
+            state.closed = true;
+            std::mem::take(&mut state.items)
+        };
+        drop(left);
+        self.space.notify_waiters();
+    }
+}
+
+impl State {
+    fn take(&mut self, most: usize) -> VecDeque<Item> {
+        self.paused = false;
+        let mut bytes = 0;
+        let fits = self.items.iter().take_while(|item| {
+            let room = bytes == 0 || bytes + item.bytes <= most;
+            bytes += item.bytes;
+            room
+        });
+        let count = fits.count();
+        let rest = self.items.split_off(count);
+        let taken = std::mem::replace(&mut self.items, rest);
+        self.urgent -= taken.iter().filter(|i| i.reply.is_some()).count();
+        if self.items.is_empty() {
+            self.due = None;
+        } else if self.urgent == 0 {
+            self.due = Some(Instant::now());
+        }
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(bytes: usize, urgent: bool) -> Item {
+        Item {
+            group: Group::default(),
+            identities: Vec::new(),
+            bytes,
+            reply: urgent.then(|| oneshot::channel().0),
+        }
+    }
+
+    fn queue(most_bytes: usize, note_delay: Duration) -> Queue {
+        Queue::new(&Options {
+            queue_bytes: most_bytes,
+            queue_wait: Duration::from_millis(50),
+            note_delay,
+            ..Options::default()
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_queue_refuses_after_its_patience_and_takes_again_when_there_is_room() {
+        let queue = queue(100, Duration::ZERO);
+        queue.push(item(80, true)).await.unwrap();
+
+        let refused = queue.push(item(80, true)).await;
+        assert!(
+            matches!(refused, Err(AppendError::Unavailable { retry_after, .. }) if retry_after == RETRY_AFTER)
+        );
+
+        let taken = queue.take(1000).unwrap();
+        assert_eq!(taken.len(), 1);
+        assert!(queue.push(item(80, true)).await.is_err(), "still being written");
+        queue.release(1, 80);
+        queue.push(item(80, true)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_group_larger_than_the_queue_passes_alone() {
+        let queue = queue(10, Duration::ZERO);
+
+        queue.push(item(80, true)).await.unwrap();
+
+        assert_eq!(queue.take(1).unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn noted_groups_wait_for_an_append_and_keep_their_order() {
+        let queue = queue(1000, Duration::from_secs(3600));
+        queue.push(item(1, false)).await.unwrap();
+        queue.push(item(2, false)).await.unwrap();
+
+        queue.push(item(3, true)).await.unwrap();
+        let taken = queue.take(1000).unwrap();
+
+        assert_eq!(taken.iter().map(|i| i.bytes).collect::<Vec<_>>(), [1, 2, 3]);
+    }
+
+    #[tokio::test]
+    async fn what_was_put_back_comes_first_and_closing_leaves_nothing_behind() {
+        let queue = queue(1000, Duration::from_secs(3600));
+        queue.push(item(1, false)).await.unwrap();
+        queue.push(item(2, true)).await.unwrap();
+        let mut taken = queue.take(1000).unwrap();
+        queue.push(item(3, false)).await.unwrap();
+
+        queue.put_back(vec![taken.pop_front().unwrap()], Duration::from_secs(3600));
+        queue.close();
+
+        let rest = queue.take(1000).unwrap();
+        assert_eq!(rest.iter().map(|i| i.bytes).collect::<Vec<_>>(), [1, 3]);
+        assert!(queue.take(1000).is_none());
+        assert!(matches!(
+            queue.push(item(1, true)).await,
+            Err(AppendError::Closed)
+        ));
+    }
+}

@@ -1,0 +1,196 @@
+//! What need not hold up the committer: preparing the next file, sealing the last one, retention.
+//!
+//! One thread with a bounded list of jobs, stopped by the committer.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use dispatch_contract::Sequence;
+
+use crate::active::{Spare, now, remove_quietly};
+use crate::disk::DiskFile;
+use crate::identities::Identity;
+use crate::index::Index;
+use crate::lock::lock;
+use crate::retention::{Policy, Sealed, removable};
+use crate::segment::Segment;
+use crate::view::View;
+
+/// Retention and the gauges are looked after at least this often.
+const TICK: Duration = Duration::from_secs(5);
+const MOST_JOBS: usize = 64;
+
+/// Something to do.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// Reserve the next file.
+    Prepare,
+    /// A segment is complete: give back its free space and write its index.
+    Seal {
+        segment: Arc<Segment>,
+        file: Box<dyn DiskFile>,
+        identities: Vec<(Identity, Sequence)>,
+    },
+    /// See whether anything may be removed.
+    Retain,
+    /// Nothing more comes.
+    Stop,
+}
+
+/// The committer's end.
+#[derive(Debug)]
+pub(crate) struct Upkeep {
+    jobs: SyncSender<Job>,
+    spare: Arc<Mutex<Option<Spare>>>,
+    thread: JoinHandle<()>,
+}
+
+impl Upkeep {
+    pub(crate) fn start(view: Arc<View>, policy: Policy, segment_bytes: u64) -> std::io::Result<Self> {
+        let (jobs, inbox) = sync_channel(MOST_JOBS);
+        let spare = Arc::new(Mutex::new(None));
+        let worker = Worker {
+            view,
+            policy,
+            segment_bytes,
+            spare: spare.clone(),
+            refused: None,
+        };
+        let thread = std::thread::Builder::new()
+            .name("dispatch-upkeep".into())
+            .spawn(move || worker.run(&inbox))?;
+        Ok(Self { jobs, spare, thread })
+    }
+
+    /// For others than the committer to ask for retention.
+    pub(crate) fn jobs(&self) -> SyncSender<Job> {
+        self.jobs.clone()
+    }
+
+    pub(crate) fn ask(&self, job: Job) {
+        if self.jobs.try_send(job).is_err() {
+            tracing::debug!("the journal's upkeep is busy, a job waits for the next tick or opening");
+        }
+    }
+
+    pub(crate) fn take_spare(&self) -> Option<Spare> {
+        lock(&self.spare).take()
+    }
+
+    pub(crate) fn has_spare(&self) -> bool {
+        lock(&self.spare).is_some()
+    }
+
+    pub(crate) fn return_spare(&self, spare: Spare) {
+        *lock(&self.spare) = Some(spare);
+    }
+
+    /// Finishes the jobs and waits for the thread.
+    pub(crate) fn stop(self) {
+        // Waits for room if the list is full; an error means that the thread is gone already.
+        let asked = self.jobs.send(Job::Stop).is_ok();
+        tracing::trace!(asked, "the journal's upkeep stops");
+        if self.thread.join().is_err() {
+            tracing::error!("the journal's upkeep panicked");
+        }
+    }
+}
+
+struct Worker {
+    view: Arc<View>,
+    policy: Policy,
+    segment_bytes: u64,
+    spare: Arc<Mutex<Option<Spare>>>,
+    /// A file that could not be removed, named once.
+    refused: Option<PathBuf>,
+}
+
+impl Worker {
+    fn run(mut self, inbox: &Receiver<Job>) {
+        loop {
+            match inbox.recv_timeout(TICK) {
+                Ok(Job::Prepare) => self.prepare(),
+                Ok(Job::Seal {
+                    segment,
+                    file,
+                    identities,
+                }) => {
+                    self.seal(&segment, &*file, identities);
+                    self.retain();
+                }
+                Ok(Job::Retain) | Err(RecvTimeoutError::Timeout) => self.retain(),
+                Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+            }
+            self.view.measure();
+        }
+        if let Some(spare) = lock(&self.spare).take() {
+            remove_quietly(&*self.view.disk, &spare.path);
+        }
+    }
+
+    fn prepare(&self) {
+        if lock(&self.spare).is_some() {
+            return;
+        }
+        match Spare::prepare(&*self.view.disk, &self.view.dir, self.segment_bytes, 0) {
+            Ok(spare) => *lock(&self.spare) = Some(spare),
+            Err(error) => tracing::warn!(%error, "cannot prepare the journal's next segment"),
+        }
+    }
+
+    fn seal(&self, segment: &Segment, file: &dyn DiskFile, identities: Vec<(Identity, Sequence)>) {
+        if let Err(error) = file.truncate(segment.end()) {
+            tracing::warn!(path = %segment.path.display(), %error, "cannot give back a segment's free space");
+        }
+        let index = Index {
+            places: segment.places(),
+            identities,
+        };
+        if let Err(error) = index.save(&*self.view.disk, &segment.index_path(), &segment.header) {
+            tracing::warn!(path = %segment.path.display(), %error, "cannot write a segment's index");
+        }
+    }
+
+    fn retain(&mut self) {
+        let segments = self.view.segments();
+        let sealed: Vec<_> = segments
+            .iter()
+            .zip(segments.iter().skip(1))
+            .map(|(segment, next)| Sealed {
+                last: next.header.first.saturating_sub(1),
+                sealed_at: next.header.created,
+                bytes: segment.end(),
+            })
+            .collect();
+        let total = segments.iter().map(|s| s.end()).sum();
+        let floor = self.view.floor.load(Ordering::Acquire);
+        let count = removable(&sealed, total, self.policy, floor, now());
+        for (segment, sealed) in segments.iter().zip(&sealed).take(count) {
+            if !self.remove(&segment.path) || !self.view.remove_oldest(segment) {
+                break;
+            }
+            remove_quietly(&*self.view.disk, &segment.index_path());
+            self.view
+                .count_dropped(sealed.last + 1 - segment.header.first.min(sealed.last + 1));
+            tracing::info!(path = %segment.path.display(), last = sealed.last, "retention removed a segment");
+        }
+    }
+
+    fn remove(&mut self, path: &Path) -> bool {
+        match self.view.disk.remove(path) {
+            Ok(()) => true,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
+            Err(error) => {
+                if self.refused.as_deref() != Some(path) {
+                    tracing::warn!(path = %path.display(), %error, "retention cannot remove a segment");
+                    self.refused = Some(path.to_owned());
+                }
+                false
+            }
+        }
+    }
+}
