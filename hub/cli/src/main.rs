@@ -62,7 +62,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Redrive(args) => commands::redrive::run(args, &Session::open(global)?).await,
         Command::Version(args) => commands::version::run(args, &Session::open(global)?).await,
         Command::Context(args) => commands::context::run(args, global),
-        Command::Journal(args) => commands::journal::run(args),
+        Command::Journal(args) => commands::journal::run(args, global.format()?),
         Command::Completion(args) => commands::completion::run(args),
     }
 }

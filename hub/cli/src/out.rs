@@ -19,6 +19,11 @@ pub(crate) fn text(text: &str) -> io::Result<()> {
     out.flush()
 }
 
+/// For results of many lines: whoever writes them flushes at the end.
+pub(crate) fn many() -> impl Write {
+    io::BufWriter::new(io::stdout())
+}
+
 /// Prints something beside the result. Nobody listening to it is no failure of the command.
 pub(crate) fn note(text: impl Display) {
     let mut err = io::stderr().lock();

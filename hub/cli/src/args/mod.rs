@@ -48,7 +48,7 @@ pub(crate) enum Command {
     Redrive(redrive::Args),
     /// Choose the hub to talk to
     Context(context::Args),
-    /// Check or print a hub's journal; the hub must not be running
+    /// Check or print a hub's journal, whether the hub runs or not
     Journal(journal::Args),
     /// Print what makes a shell complete these commands
     Completion(completion::Args),

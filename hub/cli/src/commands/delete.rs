@@ -5,7 +5,7 @@ use clap::Subcommand;
 use crate::client::Route;
 use crate::commands::Session;
 use crate::commands::batch::{self, Verb};
-use crate::resource::{BASE_IMAGE, DRIVER, DRIVER_TYPE, FUNCTION, IMAGE, Kind, SECRET, SUBSCRIPTION};
+use crate::resource::{BASE_IMAGE, DRIVER, DRIVER_TYPE, FUNCTION, IMAGE, Kind, SECRET, SUBSCRIPTION, text};
 
 /// What goes.
 #[derive(clap::Args)]
@@ -21,6 +21,16 @@ pub(crate) struct Args {
 struct Named {
     /// Its name
     name: String,
+}
+
+#[derive(clap::Args)]
+#[command(group = clap::ArgGroup::new("which").required(true).args(["id", "subscription"]))]
+struct DeadLetters {
+    /// Its id
+    id: Option<String>,
+    /// All of this subscription
+    #[arg(long, value_name = "NAME")]
+    subscription: Option<String>,
 }
 
 #[derive(Subcommand)]
@@ -46,6 +56,9 @@ enum What {
     /// An event driver type
     #[command(name = "eventdrivertype", aliases = ["eventdrivertypes", "event-driver-type", "event-driver-types", "eventdriver-type", "eventdriver-types"])]
     DriverType(Named),
+    /// A dead letter, or all of a subscription
+    #[command(name = "deadletter", aliases = ["deadletters", "dead-letter", "dead-letters"])]
+    DeadLetters(DeadLetters),
     /// The images to begin with
     #[command(name = "seed-images", alias = "seed")]
     Seed(batch::SeedImages),
@@ -57,6 +70,7 @@ pub(crate) async fn run(args: Args, session: anyhow::Result<Session>) -> anyhow:
     let (kind, named): (&Kind, Named) = match args.what {
         None => return batch::file(Verb::Delete, &args.file, &session?).await,
         Some(What::Seed(seed)) => return batch::seed(Verb::Delete, &seed, session).await,
+        Some(What::DeadLetters(which)) => return dead_letters(which, &session?).await,
         Some(What::BaseImage(named)) => (&BASE_IMAGE, named),
         Some(What::Image(named)) => (&IMAGE, named),
         Some(What::Function(named)) => (&FUNCTION, named),
@@ -73,4 +87,22 @@ pub(crate) async fn run(args: Args, session: anyhow::Result<Session>) -> anyhow:
     session
         .format
         .print(&answer, || format!("{}: {}\n", kind.deleted, named.name))
+}
+
+async fn dead_letters(which: DeadLetters, session: &Session) -> anyhow::Result<()> {
+    let mut route = Route::to("/v1/deadletters");
+    if let Some(name) = which.subscription {
+        route = route.with("subscription", name);
+    }
+    if let Some(id) = which.id {
+        route = route.named(&id);
+    }
+    let answer = session.client.delete(route).await?;
+    let told = match text(&answer, "deleted") {
+        one if one.is_empty() => text(&answer, "id"),
+        many => many,
+    };
+    session
+        .format
+        .print(&answer, || format!("Deleted dead letters: {told}\n"))
 }

@@ -4,11 +4,12 @@ use serde_json::json;
 
 use crate::client::Route;
 use crate::commands::Session;
+use crate::out;
 use crate::resource::text;
 
 /// Which dead letters.
 #[derive(clap::Args)]
-#[command(group = clap::ArgGroup::new("which").required(true).args(["ids", "subscription", "all"]))]
+#[command(group = clap::ArgGroup::new("which").required(true).multiple(true).args(["ids", "subscription", "all"]))]
 pub(crate) struct Args {
     /// Ids, as `dispatch get deadletters` shows them
     #[arg(value_name = "ID")]
@@ -17,7 +18,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     subscription: Option<String>,
     /// All there are
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["ids", "subscription"])]
     all: bool,
 }
 
@@ -36,5 +37,10 @@ pub(crate) async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         .await?;
     session
         .format
-        .print(&answer, || format!("redriven: {}\n", text(&answer, "redriven")))
+        .print(&answer, || format!("redriven: {}\n", text(&answer, "redriven")))?;
+    let skipped = answer["skipped"].as_u64().unwrap_or_default();
+    if skipped > 0 {
+        out::note(format_args!("skipped: {skipped}, their subscriptions are gone"));
+    }
+    Ok(())
 }

@@ -18,9 +18,12 @@ pub(super) struct Args {
     /// Show events as they come in
     #[arg(long, short)]
     follow: bool,
-    /// Only events of this type
+    /// Only events of this type; the hub's own (dispatch.…) are shown only if named here
     #[arg(long = "type", value_name = "TYPE")]
     ty: Option<String>,
+    /// At most so many, the newest
+    #[arg(long, value_name = "N", conflicts_with = "follow")]
+    limit: Option<u32>,
 }
 
 pub(super) async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
@@ -30,6 +33,9 @@ pub(super) async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     }
     if args.follow {
         return follow(route.with("follow", "true"), session).await;
+    }
+    if let Some(limit) = args.limit {
+        route = route.with("limit", limit.to_string());
     }
     let events = session.client.get(route).await?;
     session.format.print(&events, || {
