@@ -196,6 +196,27 @@ mod tests {
         assert_eq!(session_cookie(&headers), None);
     }
 
+    #[tokio::test]
+    async fn a_server_that_says_nothing_is_given_up_at_the_deadline() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Address::parse(&silent.local_addr().unwrap().to_string()).unwrap();
+        let trust = Trust {
+            roots: crate::config::Roots::Anybody,
+            thumbprint: None,
+        };
+        let mut client = Client::new(&address, &trust).unwrap();
+        let call = Call::new(
+            "CurrentTime",
+            &crate::soap::Reference::new("ServiceInstance", "ServiceInstance"),
+        );
+
+        let answer = client.call(&call, Duration::from_millis(50)).await;
+
+        assert!(
+            matches!(answer, Err(CallError::Unreachable(why)) if why.contains("no answer to CurrentTime"))
+        );
+    }
+
     #[test]
     fn only_a_whole_answer_of_a_vcenter_counts() {
         let envelope = "<Envelope><Body><CurrentTimeResponse/></Body></Envelope>";
