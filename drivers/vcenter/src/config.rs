@@ -13,7 +13,7 @@ use crate::selection::Selection;
 /// All settings of the driver.
 pub(crate) const KEYS: &[Key] = &[
     Key::secret("host", "the vCenter or ESXi host: HOST or HOST:PORT"),
-    Key::secret("username", "who logs in; a read-only role is enough"),
+    Key::secret("username", "who logs in"),
     Key::secret("password", "the user's password"),
     Key::secret("vcenterurl", "the original driver's way: USER:PASSWORD@HOST:PORT"),
     Key::plain(

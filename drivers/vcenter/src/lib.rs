@@ -1,11 +1,11 @@
 //! Turns vCenter's event history into events: every one, in order, with the same id however often it is read.
 //!
-//! The way of an event: the server's history is read page by page ([`feed`]), each entry becomes a CloudEvent
-//! ([`event`]), the page goes to the hub together with the place it reaches ([`cursor`]), and only then is the next one
+//! The way of an event: the server's history is read page by page (`feed`), each entry becomes a CloudEvent
+//! (`event`), the page goes to the hub together with the place it reaches (`cursor`), and only then is the next one
 //! read. Whatever happens in between, the place in the hub is behind what the hub has, never before it. A
-//! failure ends the session or not ([`session`]), and reading begins again a little earlier.
+//! failure ends the session or not (`session`), and reading begins again a little earlier.
 //!
-//! The loop (connect, read, wait, begin again) is in [`driver`]. vSphere's words: a *collector* is a cursor on the
+//! The loop (connect, read, wait, begin again) is in `driver`. vSphere's words: a *collector* is a cursor on the
 //! server, `createdTime` is the server's clock, a *reference* (moref) names an object.
 
 mod address;
