@@ -1,0 +1,194 @@
+//! A disk that fails: nobody is told yes, what is durable stays readable, and it goes on by itself afterwards.
+// A helper's unwrap is a test's failure.
+#![allow(clippy::unwrap_used)]
+
+mod kit;
+
+use std::sync::atomic::Ordering;
+
+use dispatch_contract::{AppendError, Log, Placed, SubscriptionId};
+use dispatch_journal::Options;
+use kit::*;
+use uuid::Uuid;
+
+fn unread() -> Options {
+    Options {
+        tail_bytes: 0,
+        ..small()
+    }
+}
+
+fn unavailable(result: &Result<dispatch_contract::Appended, AppendError>) -> bool {
+    matches!(result, Err(AppendError::Unavailable { .. }))
+}
+
+#[tokio::test]
+async fn a_failed_sync_is_never_acknowledged_and_leaves_no_trace() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::default();
+    let (journal, _) = disk.open(dir.path(), &unread());
+    append(&journal, group(&["before"])).await;
+
+    disk.0.sync.store(true, Ordering::SeqCst);
+    let refused = try_append(&journal, group(&["lost-1", "lost-2", "lost-3"])).await;
+    let again = try_append(&journal, group(&["lost-1"])).await;
+    assert!(unavailable(&refused) && unavailable(&again));
+    assert_eq!(journal.head(), 1);
+    assert_eq!(ids(&read_all(&journal).await), ["before"]);
+
+    disk.0.sync.store(false, Ordering::SeqCst);
+    let after = append(&journal, group(&["lost-2"])).await;
+    assert_eq!(after.placed, [Placed::New(2)], "what was refused is no duplicate");
+    assert_eq!(ids(&read_all(&journal).await), ["before", "lost-2"]);
+    // As a crash leaves it: what the failed batch wrote is still in the old file.
+    let crashed = dir.path().join("crashed");
+    std::fs::create_dir(&crashed).unwrap();
+    for file in segments(dir.path()) {
+        std::fs::copy(&file, crashed.join(file.file_name().unwrap())).unwrap();
+    }
+    soon(journal.close()).await;
+
+    for dir in [dir.path(), &crashed] {
+        let (journal, recovered) = open(dir, &unread());
+        assert_eq!(ids(&read_all(&journal).await), ["before", "lost-2"]);
+        assert_eq!(recovered.damage, []);
+        soon(journal.close()).await;
+    }
+}
+
+#[tokio::test]
+async fn everybody_in_the_batch_of_a_failed_sync_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::default();
+    let (journal, _) = disk.open(dir.path(), &unread());
+    disk.0.sync.store(true, Ordering::SeqCst);
+
+    let producers: Vec<_> = (0..32)
+        .map(|n| {
+            let journal = journal.clone();
+            tokio::spawn(async move { try_append(&journal, group(&[&n.to_string()])).await })
+        })
+        .collect();
+
+    for producer in producers {
+        assert!(unavailable(&soon(producer).await.unwrap()));
+    }
+    assert_eq!(journal.head(), 0);
+    soon(journal.close()).await;
+}
+
+#[tokio::test]
+async fn a_write_that_stops_in_the_middle_is_refused_and_leaves_no_trace() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::default();
+    let (journal, _) = disk.open(dir.path(), &unread());
+    append(&journal, group(&["before"])).await;
+
+    disk.0.short.store(true, Ordering::SeqCst);
+    assert!(unavailable(&try_append(&journal, group(&["a", "b"])).await));
+    disk.0.short.store(false, Ordering::SeqCst);
+    append(&journal, group(&["after"])).await;
+
+    assert_eq!(ids(&read_all(&journal).await), ["before", "after"]);
+    soon(journal.close()).await;
+    let (journal, recovered) = open(dir.path(), &unread());
+    assert_eq!(ids(&read_all(&journal).await), ["before", "after"]);
+    assert!(recovered.damage.is_empty() && recovered.torn.is_none());
+    soon(journal.close()).await;
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_keeps_what_is_there_readable_and_is_taken_up_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::default();
+    let (journal, _) = disk.open(dir.path(), &unread());
+    append(&journal, sized("first", 500)).await;
+
+    disk.0.full.store(true, Ordering::SeqCst);
+    let mut accepted = 1;
+    let refused = loop {
+        match try_append(&journal, sized(&accepted.to_string(), 500)).await {
+            Ok(_) => accepted += 1,
+            Err(error) => break error,
+        }
+        assert!(accepted < 1000, "the disk is never full");
+    };
+    let AppendError::Unavailable { reason, retry_after } = &refused else {
+        panic!("a full disk is no fault of the sender: {refused}");
+    };
+    assert_eq!(reason, "the disk is full");
+    assert!(!retry_after.is_zero());
+    assert_eq!(read_all(&journal).await.len(), accepted);
+
+    disk.0.full.store(false, Ordering::SeqCst);
+    append(&journal, sized("space again", 500)).await;
+    assert_eq!(read_all(&journal).await.len(), accepted + 1);
+    soon(journal.close()).await;
+}
+
+#[tokio::test]
+async fn a_journal_opens_and_is_read_on_a_full_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(dir.path(), &unread());
+    append(&journal, group(&["a"])).await;
+    soon(journal.close()).await;
+    let disk = FaultyDisk::default();
+    disk.0.full.store(true, Ordering::SeqCst);
+
+    let (journal, _) = disk.open(dir.path(), &unread());
+
+    assert_eq!(ids(&read_all(&journal).await), ["a"]);
+    assert!(unavailable(&try_append(&journal, group(&["b"])).await));
+    disk.0.full.store(false, Ordering::SeqCst);
+    append(&journal, group(&["b"])).await;
+    soon(journal.close()).await;
+}
+
+#[tokio::test]
+async fn noted_settlements_outlast_a_failing_disk_in_their_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::default();
+    let (journal, _) = disk.open(dir.path(), &unread());
+    let id = SubscriptionId(Uuid::from_u128(1));
+    disk.0.sync.store(true, Ordering::SeqCst);
+
+    for n in 1..=3 {
+        soon(journal.note(settled(id, n))).await.unwrap();
+        assert!(unavailable(&try_append(&journal, group(&["a"])).await));
+    }
+    disk.0.sync.store(false, Ordering::SeqCst);
+    until("the notes are durable", || journal.head() == 3).await;
+
+    soon(journal.close()).await;
+    let (journal, recovered) = open(dir.path(), &unread());
+    assert_eq!(
+        recovered.progress[&id].beyond.iter().copied().collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
+    soon(journal.close()).await;
+}
+
+#[tokio::test]
+async fn what_the_last_batch_left_is_synced_again_before_it_is_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(&dir.path().join("a"), &unread());
+    append(&journal, group(&["a"])).await;
+    let crashed = dir.path().join("b");
+    copy(&dir.path().join("a"), &crashed);
+    soon(journal.close()).await;
+    let disk = FaultyDisk::default();
+
+    let (journal, _) = disk.open(&crashed, &unread());
+    let syncs = disk.0.syncs.load(Ordering::SeqCst);
+    assert!(syncs >= 1);
+    let duplicate = append(&journal, group(&["a"])).await;
+    assert_eq!(duplicate.placed, [Placed::Duplicate(1)]);
+    soon(journal.close()).await;
+
+    disk.0.sync.store(true, Ordering::SeqCst);
+    let refused = dispatch_journal::Journal::open_on(std::sync::Arc::new(disk.clone()), &crashed, unread());
+    assert!(
+        refused.is_err(),
+        "a journal whose end cannot be synced is not opened"
+    );
+}
