@@ -22,6 +22,7 @@ mod shutdown;
 mod start;
 mod stream;
 mod subscriptions;
+mod watch;
 
 pub use config::{ConfigError, Limits, Overrides, Retention, ServerConfig};
 pub use logs::{LogFormat, log_to_stderr};

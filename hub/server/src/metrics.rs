@@ -1,6 +1,6 @@
 //! The hub's figures: one recorder a process, their names in one place.
 //!
-//! Counters of the doors and of the router's deliveries are kept as handles, so that counting is an addition.
+//! Counters are kept as handles, so that counting is an addition; those of deliveries are in `watch.rs`.
 //! Depth and age of the lanes are asked of the router when somebody reads `/metrics`, so a lane that is gone is
 //! gone there too.
 
@@ -8,15 +8,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use dispatch_contract::{Committed, Outcome, Sequence, Settled, Settlement, SubscriptionId};
-use dispatch_router::{DeliveryInfo, LaneStatus, Observer};
+use dispatch_router::LaneStatus;
 use metrics::{Counter, counter, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::door::Accepted;
 
 /// Organizations and subscriptions with figures of their own; further ones share the label `other`.
-const MAX_LABELS: usize = 2000;
+pub(crate) const MAX_LABELS: usize = 2000;
 const SECONDS: &[f64] = &[
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0,
 ];
@@ -97,86 +96,4 @@ pub(crate) fn received(organization: &Arc<str>, accepted: Accepted) {
 pub(crate) fn driver_up(organization: &str, driver: &str, up: bool) {
     let labels = [("organization", organization.to_owned()), ("driver", driver.to_owned())];
     gauge!("dispatch_driver_up", &labels).set(if up { 1.0 } else { 0.0 });
-}
-
-/// Counts what the router does.
-#[derive(Default)]
-pub(crate) struct Watch {
-    routed: Mutex<HashMap<Arc<str>, Counter>>,
-    lanes: Mutex<HashMap<SubscriptionId, Lane>>,
-}
-
-#[derive(Clone)]
-struct Lane {
-    delivered: Counter,
-    retried: Counter,
-    refused: Counter,
-    dead_lettered: Counter,
-    dropped: Counter,
-}
-
-impl Lane {
-    fn new(organization: &Arc<str>, subscription: &Arc<str>) -> Self {
-        let labels = [
-            ("organization", organization.to_string()),
-            ("subscription", subscription.to_string()),
-        ];
-        Self {
-            delivered: counter!("dispatch_events_delivered_total", &labels),
-            retried: counter!("dispatch_events_retried_total", &labels),
-            refused: counter!("dispatch_events_refused_total", &labels),
-            dead_lettered: counter!("dispatch_events_dead_lettered_total", &labels),
-            dropped: counter!("dispatch_events_dropped_total", &labels),
-        }
-    }
-}
-
-impl Watch {
-    fn lane(&self, delivery: DeliveryInfo<'_>, count: impl FnOnce(&Lane)) {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        if lanes.len() >= MAX_LABELS {
-            lanes.clear();
-        }
-        let new = || Lane::new(delivery.organization, delivery.subscription_name);
-        count(lanes.entry(delivery.subscription).or_insert_with(new));
-    }
-}
-
-impl Observer for Watch {
-    fn routed(&self, _: Sequence, event: &Committed, matches: usize) {
-        if matches == 0 {
-            return;
-        }
-        let mut routed = self.routed.lock().unwrap_or_else(PoisonError::into_inner);
-        if routed.len() >= MAX_LABELS {
-            routed.clear();
-        }
-        let organization = &event.organization;
-        let counter = routed.entry(organization.clone()).or_insert_with(
-            || counter!("dispatch_events_routed_total", "organization" => organization.clone()),
-        );
-        counter.increment(matches as u64);
-    }
-
-    fn attempt_ended(
-        &self,
-        delivery: DeliveryInfo<'_>,
-        outcome: &Outcome,
-        _: Duration,
-        next_retry: Option<Duration>,
-    ) {
-        match outcome {
-            Outcome::Rejected { .. } => self.lane(delivery, |lane| lane.refused.increment(1)),
-            _ if next_retry.is_some() => self.lane(delivery, |lane| lane.retried.increment(1)),
-            _ => {}
-        }
-    }
-
-    fn settled(&self, delivery: DeliveryInfo<'_>, settlement: &Settlement) {
-        self.lane(delivery, |lane| match settlement.settled {
-            Settled::Delivered => lane.delivered.increment(1),
-            Settled::DeadLettered => lane.dead_lettered.increment(1),
-            Settled::Dropped => lane.dropped.increment(1),
-        });
-    }
 }
