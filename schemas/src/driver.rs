@@ -51,6 +51,9 @@ pub struct Driver {
     /// Why `status` is ERROR, with the driver's last log lines. Set by the hub.
     #[serde(default)]
     pub reason: Option<Vec<String>>,
+    /// The next three ticks of a schedule, RFC 3339. Set by the hub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_ticks: Option<Vec<String>>,
     /// Unix seconds. Set by the hub.
     #[serde(
         default,

@@ -56,6 +56,6 @@ pub use secret::{Secret, SecretText};
 pub use seed::SEED_IMAGES;
 pub use sink::{SinkMode, SinkSettings};
 pub use status::Status;
-pub use subscription::Subscription;
+pub use subscription::{FiltersFrom, Subscription};
 pub use tag::Tag;
 pub use version::Version;

@@ -40,6 +40,10 @@ pub struct Subscription {
     /// How hard it is tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<DeliverySettings>,
+    /// What the filters were, and from which record of the journal on: for the hub alone, nobody sees it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(ignore)]
+    pub history: Vec<FiltersFrom>,
     /// Names of secrets the function gets besides its own.
     #[serde(default, deserialize_with = "null_is_default")]
     pub secrets: Vec<String>,
@@ -76,6 +80,16 @@ pub struct Subscription {
     /// Labels.
     #[serde(default, deserialize_with = "null_is_default")]
     pub tags: Vec<Tag>,
+}
+
+/// Filters and the first record of the journal they judge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FiltersFrom {
+    /// The first sequence.
+    pub from: u64,
+    /// All of them must match.
+    pub filters: Vec<Filter>,
 }
 
 impl Subscription {

@@ -21,18 +21,10 @@ const IDLE_TIME: Duration = Duration::from_secs(15);
 #[derive(Clone)]
 pub struct Client(hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
 
-/// Why there can be no client.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// The root certificates cannot be used.
-    #[error("cannot use the machine's root certificates")]
-    Roots(#[source] rustls::Error),
-}
-
 impl Client {
     /// A client that trusts the machine's root certificates (`SSL_CERT_FILE`, `SSL_CERT_DIR`, else the system's).
     /// Without any, https sinks fail and say so; http ones work.
-    pub fn new() -> Result<Self, ClientError> {
+    pub fn new() -> Self {
         let mut roots = rustls::RootCertStore::empty();
         let found = rustls_native_certs::load_native_certs();
         let (added, ignored) = roots.add_parsable_certificates(found.certs);
@@ -45,10 +37,10 @@ impl Client {
         let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
         let tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(ClientError::Roots)?
+            .expect("ring knows TLS 1.2 and 1.3")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self::with_tls(tls))
+        Self::with_tls(tls)
     }
 
     /// A client with TLS settings of one's own.
@@ -75,6 +67,12 @@ impl Client {
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, hyper_util::client::legacy::Error> {
         self.0.request(request).await
+    }
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

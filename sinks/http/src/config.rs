@@ -56,11 +56,30 @@ impl Target {
         }
         Ok(Self { uri, mode })
     }
+
+    /// The URL without its query, which may hold a token.
+    pub fn destination(&self) -> String {
+        let place = |uri: &Uri| {
+            Some(format!(
+                "{}://{}{}",
+                uri.scheme_str()?,
+                uri.authority()?,
+                uri.path()
+            ))
+        };
+        place(&self.uri).unwrap_or_default()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_destination_shows_no_query() {
+        let target = Target::new("https://x:8443/hook?token=hunter2", Mode::Binary).unwrap();
+        assert_eq!(target.destination(), "https://x:8443/hook");
+    }
 
     #[test]
     fn urls_are_checked() {

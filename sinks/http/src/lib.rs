@@ -15,13 +15,14 @@ mod request;
 mod verdict;
 
 use std::error::Error;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use dispatch_contract::{Answer, Delivery, Outcome, Sink};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
-pub use client::{Client, ClientError};
+pub use client::Client;
 pub use config::{Mode, Target, TargetError};
 pub use request::request_from;
 pub use verdict::verdict;
@@ -83,6 +84,10 @@ impl HttpSink {
 }
 
 impl Sink for HttpSink {
+    fn destination(&self) -> Option<Arc<str>> {
+        Some(self.target.destination().into())
+    }
+
     fn deliver(&self, delivery: Delivery) -> BoxFuture<'_, Answer> {
         self.attempt(delivery).boxed()
     }

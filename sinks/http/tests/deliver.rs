@@ -35,7 +35,7 @@ fn delivery() -> Delivery {
 
 fn sink(address: SocketAddr, path: &str) -> HttpSink {
     let target = Target::new(&format!("http://{address}{path}"), Mode::Binary).unwrap();
-    HttpSink::new(Client::new().unwrap(), target)
+    HttpSink::new(Client::new(), target)
 }
 
 async fn deliver(sink: &HttpSink) -> Answer {
@@ -282,7 +282,7 @@ async fn https_is_verified() {
         .with_root_certificates(roots)
         .with_no_client_auth();
 
-    let unknown = deliver(&sink(Client::new().unwrap())).await;
+    let unknown = deliver(&sink(Client::new())).await;
     let known = deliver(&sink(Client::with_tls(trusting))).await;
 
     assert!(released(&unknown).contains("certificate"), "{unknown:?}");
