@@ -20,6 +20,7 @@ use crate::drivers::Drivers;
 use crate::functions::Functions;
 use crate::images::Images;
 use crate::stream::Live;
+use crate::subscriptions::Subscriptions;
 
 /// State of the REST routes.
 pub(crate) type App = Arc<Hub>;
@@ -59,6 +60,8 @@ pub(crate) struct Hub {
     pub(crate) images: Images,
     /// Driver processes.
     pub(crate) drivers: Drivers,
+    /// Subscriptions and their lanes.
+    pub(crate) subscriptions: Subscriptions,
     /// Held while dead letters are redriven.
     pub(crate) redrive: tokio::sync::Mutex<()>,
 }

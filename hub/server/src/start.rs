@@ -22,10 +22,11 @@ use crate::drivers::Drivers;
 use crate::functions::Functions;
 use crate::hub::{App, Foundation, Hub};
 use crate::images::Images;
-use crate::metrics::Watch;
 use crate::serve::Serving;
 use crate::stream::Live;
-use crate::{metrics, project, quickstart, rest, subscriptions};
+use crate::watch::Watch;
+use crate::subscriptions::Subscriptions;
+use crate::{metrics, project, quickstart, rest};
 
 /// How often the metrics' buffers are emptied.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -132,13 +133,14 @@ pub async fn start(config: ServerConfig) -> Result<Server, StartError> {
     let functions = Functions::new(&foundation).map_err(unusable)?;
     let images = Images::new(&foundation).map_err(unusable)?;
     let drivers = Drivers::new(&foundation);
-    let lanes = lanes(&foundation, &functions).await.map_err(in_data)?;
+    let subscriptions = Subscriptions::new(&functions);
+    let lanes = lanes(&foundation, &functions, &subscriptions).await.map_err(in_data)?;
     let cursor = project::cursor(&foundation.store, recovered.head).await.map_err(in_data)?;
     let limits = dispatch_router::Limits {
         queue_events: config.limits.lane_events,
         ..dispatch_router::Limits::default()
     };
-    let watch = Arc::new(Watch::default());
+    let watch = functions.watch(Arc::new(Watch::default()));
     let log = foundation.log.clone();
     let (router, router_task) = dispatch_router::start(log, recovered.head, lanes, limits, watch);
     let app: App = Arc::new(Hub {
@@ -147,6 +149,7 @@ pub async fn start(config: ServerConfig) -> Result<Server, StartError> {
         functions,
         images,
         drivers,
+        subscriptions,
         redrive: tokio::sync::Mutex::default(),
     });
     Functions::start(&app).await;
@@ -186,9 +189,10 @@ impl Server {
 async fn lanes(
     foundation: &Foundation,
     functions: &Functions,
+    subscriptions: &Subscriptions,
 ) -> Result<Vec<dispatch_router::Subscription>, StoreError> {
     let known = |id| foundation.progress.get(&id).cloned().unwrap_or_default();
-    let mut lanes = subscriptions::recover(foundation, functions).await?;
+    let mut lanes = subscriptions.recover(foundation).await?;
     lanes.extend(functions.lanes(known).await?);
     Ok(lanes)
 }

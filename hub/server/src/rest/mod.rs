@@ -20,7 +20,9 @@ mod metrics;
 mod plain;
 mod runs;
 mod secrets;
+mod sink;
 mod subscriptions;
+mod tags;
 mod version;
 
 use axum::Json;
@@ -57,6 +59,7 @@ fn documented() -> OpenApiRouter<App> {
         .merge(runs::routes())
         .merge(driver_types::routes())
         .merge(drivers::routes())
+        .merge(sink::routes())
         .merge(subscriptions::routes())
         .merge(secrets::routes())
 }

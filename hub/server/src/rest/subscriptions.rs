@@ -1,10 +1,94 @@
 //! Subscriptions.
 
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use dispatch_schemas::Subscription;
 use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use super::error::{ApiError, ErrorBody};
+use super::organization::Organization;
+use super::tags::Tagged;
 use crate::hub::App;
+use crate::subscriptions::shown;
 
 /// The routes of this resource.
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
+        .routes(routes!(list, add))
+        .routes(routes!(get, update, delete))
+}
+
+/// All subscriptions of the organization.
+#[utoipa::path(get, path = "/v1/event/subscriptions", tag = "subscription", operation_id = "getSubscriptions",
+    params(Tagged), responses((status = 200, body = [Subscription]), (status = 400, body = ErrorBody)))]
+async fn list(
+    State(app): State<App>,
+    Organization(organization): Organization,
+    Query(tagged): Query<Tagged>,
+) -> Result<Json<Vec<Subscription>>, ApiError> {
+    let all: Vec<Subscription> = tagged.of(app.store.list(&organization).await?)?;
+    Ok(Json(all.into_iter().map(shown).collect()))
+}
+
+/// Makes a subscription. It gets every event that is taken from now on; the function need not exist yet.
+#[utoipa::path(post, path = "/v1/event/subscriptions", tag = "subscription", operation_id = "addSubscription",
+    request_body = Subscription, responses((status = 201, body = Subscription),
+    (status = 400, body = ErrorBody), (status = 409, body = ErrorBody)))]
+async fn add(
+    State(app): State<App>,
+    Organization(organization): Organization,
+    Json(subscription): Json<Subscription>,
+) -> Result<(StatusCode, Json<Subscription>), ApiError> {
+    let created = app
+        .subscriptions
+        .create(&app, &organization, subscription)
+        .await?;
+    Ok((StatusCode::CREATED, Json(created)))
+}
+
+/// One subscription.
+#[utoipa::path(get, path = "/v1/event/subscriptions/{subscriptionName}", tag = "subscription",
+    operation_id = "getSubscription",
+    params(("subscriptionName" = String, Path, description = "Name of the subscription")),
+    responses((status = 200, body = Subscription), (status = 404, body = ErrorBody)))]
+async fn get(
+    State(app): State<App>,
+    Organization(organization): Organization,
+    Path(name): Path<String>,
+) -> Result<Json<Subscription>, ApiError> {
+    Ok(Json(shown(app.store.get(&organization, &name).await?)))
+}
+
+/// Replaces a subscription. Events that came before are judged by the filters of their time.
+#[utoipa::path(put, path = "/v1/event/subscriptions/{subscriptionName}", tag = "subscription",
+    operation_id = "updateSubscription",
+    params(("subscriptionName" = String, Path, description = "Name of the subscription")),
+    request_body = Subscription, responses((status = 200, body = Subscription),
+    (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
+async fn update(
+    State(app): State<App>,
+    Organization(organization): Organization,
+    Path(name): Path<String>,
+    Json(subscription): Json<Subscription>,
+) -> Result<Json<Subscription>, ApiError> {
+    let updated = app
+        .subscriptions
+        .update(&app, &organization, &name, subscription)
+        .await?;
+    Ok(Json(updated))
+}
+
+/// Removes a subscription; what it still owes is dropped.
+#[utoipa::path(delete, path = "/v1/event/subscriptions/{subscriptionName}", tag = "subscription",
+    operation_id = "deleteSubscription",
+    params(("subscriptionName" = String, Path, description = "Name of the subscription")),
+    responses((status = 200, body = Subscription), (status = 404, body = ErrorBody)))]
+async fn delete(
+    State(app): State<App>,
+    Organization(organization): Organization,
+    Path(name): Path<String>,
+) -> Result<Json<Subscription>, ApiError> {
+    Ok(Json(app.subscriptions.delete(&app, &organization, &name).await?))
 }
