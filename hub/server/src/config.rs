@@ -200,7 +200,8 @@ mod tests {
 
     #[test]
     fn the_file_is_read_and_the_command_line_stands_over_it() {
-        let file = "port: 9000\nhost: 127.0.0.2\nretention: {max-age: 24h, max-bytes: 1000}\nlimits: {drain: PT2S}";
+        let file =
+            "port: 9000\nhost: 127.0.0.2\nretention: {max-age: 24h, max-bytes: 1000}\nlimits: {drain: PT2S}";
 
         let config = ServerConfig::from_yaml(file).unwrap().with(Overrides {
             port: Some(9001),

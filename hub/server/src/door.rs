@@ -113,10 +113,7 @@ pub(crate) fn check(event: &Event, limits: &Limits) -> Result<(), EventError> {
     }
     let size = event.data().map_or(0, |data| data.bytes.len());
     if size > limits.event_bytes {
-        let problem = format!(
-            "has {size} bytes; an event has at most {}",
-            limits.event_bytes
-        );
+        let problem = format!("has {size} bytes; an event has at most {}", limits.event_bytes);
         return Err(EventError::new("data", problem));
     }
     Ok(())
@@ -124,17 +121,25 @@ pub(crate) fn check(event: &Event, limits: &Limits) -> Result<(), EventError> {
 
 fn check_headers(headers: &HeaderMap) -> Result<(), ApiError> {
     let is_attribute = |name: &str| name.starts_with(CE_PREFIX);
-    let mut attributes = headers.keys().filter_map(|name| name.as_str().strip_prefix(CE_PREFIX));
+    let mut attributes = headers
+        .keys()
+        .filter_map(|name| name.as_str().strip_prefix(CE_PREFIX));
     // `specversion` does not count, `datacontenttype` is a header of its own.
     if let Some(name) = attributes.nth(MAX_ATTRIBUTES + 1) {
         let problem = format!("is one attribute too many: an event has at most {MAX_ATTRIBUTES}");
         return Err(EventError::new(name, problem).into());
     }
-    let others = headers.iter().filter(|(name, _)| !is_attribute(name.as_str())).count();
+    let others = headers
+        .iter()
+        .filter(|(name, _)| !is_attribute(name.as_str()))
+        .count();
     if others > MAX_OTHER_HEADERS {
         let message =
             format!("headers: {others} beside the event's attributes; at most {MAX_OTHER_HEADERS} are taken");
-        return Err(ApiError::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, message));
+        return Err(ApiError::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            message,
+        ));
     }
     Ok(())
 }
@@ -151,7 +156,10 @@ fn mode(headers: &HeaderMap) -> Result<Mode, ApiError> {
         Ok(Mode::Structured)
     } else if essence.eq_ignore_ascii_case(BATCH_CONTENT_TYPE) {
         Ok(Mode::Batched)
-    } else if essence.to_ascii_lowercase().starts_with("application/cloudevents") {
+    } else if essence
+        .to_ascii_lowercase()
+        .starts_with("application/cloudevents")
+    {
         let message = format!("content-type: {essence:?} is not known here; events are read as JSON");
         Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message))
     } else if is_binary_mode(headers) {
@@ -168,7 +176,9 @@ fn mode(headers: &HeaderMap) -> Result<Mode, ApiError> {
 
 /// The whole body, at most `most` bytes of it, within a bounded time.
 pub(crate) async fn bounded(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, ApiError> {
-    let announced = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+    let announced = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > most) {
         discard(body).await;
         return Err(too_large(most));
@@ -187,7 +197,9 @@ pub(crate) async fn bounded(headers: &HeaderMap, body: Body, most: usize) -> Res
 }
 
 fn too_large(most: usize) -> ApiError {
-    ApiError::too_large(format!("body: is larger than {most} bytes, the most that is taken"))
+    ApiError::too_large(format!(
+        "body: is larger than {most} bytes, the most that is taken"
+    ))
 }
 
 async fn discard(body: Body) {
@@ -203,5 +215,71 @@ async fn discard(body: Body) {
     };
     if tokio::time::timeout(DISCARD_TIMEOUT, read).await.is_err() {
         tracing::debug!("the sender of a body that is too large is slow");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse as _;
+    use dispatch_contract::{AppendError, Appended, Page, Placed, ReadError, Sequence, Tail};
+    use futures_util::future::{BoxFuture, ready};
+    use http::header::RETRY_AFTER;
+
+    use super::*;
+
+    /// A log that answers every append with the same.
+    struct Says(Result<Appended, AppendError>);
+
+    impl Log for Says {
+        fn append(&self, _: Group) -> BoxFuture<'_, Result<Appended, AppendError>> {
+            Box::pin(ready(self.0.clone()))
+        }
+        fn note(&self, _: Group) -> BoxFuture<'_, Result<(), AppendError>> {
+            Box::pin(ready(Ok(())))
+        }
+        fn read(&self, _: Sequence, _: usize) -> BoxFuture<'_, Result<Page, ReadError>> {
+            Box::pin(ready(Ok(Page::default())))
+        }
+        fn tail(&self, _: Sequence) -> Box<dyn Tail> {
+            unreachable!("nobody follows it")
+        }
+        fn head(&self) -> Sequence {
+            0
+        }
+    }
+
+    fn event() -> Event {
+        Event::builder("1", "/s", "t").build().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_journal_that_takes_no_more_is_503_with_retry_after_and_never_an_acknowledgement() {
+        let full = AppendError::Unavailable {
+            reason: "no space left on device".into(),
+            retry_after: Duration::from_secs(2),
+        };
+        for (error, status, after) in [
+            (full, 503, Some("2")),
+            (AppendError::Closed, 503, Some("5")),
+            (AppendError::TooLarge("17 MiB".into()), 413, None),
+        ] {
+            let refused = accept(&Says(Err(error)), &"o".into(), vec![event()], None).await;
+
+            let response = refused.unwrap_err().into_response();
+            let said = response.headers().get(RETRY_AFTER).map(|v| v.to_str().unwrap());
+            assert_eq!((response.status().as_u16(), said), (status, after));
+        }
+    }
+
+    #[tokio::test]
+    async fn new_events_and_duplicates_are_told_apart() {
+        let placed = vec![Placed::New(1), Placed::Duplicate(1)];
+        let log = Says(Ok(Appended { placed }));
+
+        let accepted = accept(&log, &"o".into(), vec![event(), event()], None)
+            .await
+            .unwrap();
+
+        assert_eq!((accepted.accepted, accepted.duplicates), (1, 1));
     }
 }

@@ -35,7 +35,10 @@ fn build(emission: &Emission) -> Result<Event, EventError> {
     let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     let content_type = given(&emission.content_type);
     let named = [
-        ("time", given(&emission.event_time).filter(|time| time != UNKNOWN_TIME)),
+        (
+            "time",
+            given(&emission.event_time).filter(|time| time != UNKNOWN_TIME),
+        ),
         ("datacontenttype", content_type.clone()),
         ("dataschema", given(&emission.schema_url)),
         (TYPE_VERSION, given(&emission.event_type_version)),
@@ -47,8 +50,14 @@ fn build(emission: &Emission) -> Result<Event, EventError> {
     }
     for (name, value) in emission.extensions.iter().flatten() {
         let attribute = attribute_name(name);
-        if matches!(attribute.as_str(), "id" | "source" | "type" | "specversion" | "time" | "datacontenttype") {
-            return Err(EventError::new(name, "cannot be an extension: it has a field of its own"));
+        if matches!(
+            attribute.as_str(),
+            "id" | "source" | "type" | "specversion" | "time" | "datacontenttype"
+        ) {
+            return Err(EventError::new(
+                name,
+                "cannot be an extension: it has a field of its own",
+            ));
         }
         if let Some(value) = attribute_value(value) {
             builder = builder.attribute(attribute, value);
@@ -159,7 +168,10 @@ mod tests {
     fn every_field_finds_its_attribute_and_data_stays_as_it_came() {
         let event = event_of(&emission(FULL)).unwrap();
 
-        assert_eq!((event.id(), event.source(), event.ty()), ("7", "vcenter1", "vm.powered.on"));
+        assert_eq!(
+            (event.id(), event.source(), event.ty()),
+            ("7", "vcenter1", "vm.powered.on")
+        );
         let expected = [
             ("time", "2018-12-08T16:18:20Z"),
             ("datacontenttype", "application/json"),
@@ -237,7 +249,9 @@ mod tests {
             let base = r#"{"eventType":"t","cloudEventsVersion":"0.1","source":"s","eventID":"1"}"#;
             let mut json: serde_json::Value = serde_json::from_str(base).unwrap();
             let change: serde_json::Value = serde_json::from_str(&format!("{{{change}}}")).unwrap();
-            json.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+            json.as_object_mut()
+                .unwrap()
+                .extend(change.as_object().unwrap().clone());
             let error = event_of(&emission(&json.to_string())).unwrap_err();
             assert_eq!(error.attribute, field, "{error}");
         }

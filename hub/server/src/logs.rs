@@ -23,7 +23,11 @@ const DEFAULT_FILTER: &str = "info";
 /// said so in the log.
 pub fn log_to_stderr(format: LogFormat) {
     let wanted = std::env::var("DISPATCH_LOG").unwrap_or_default();
-    let wanted = if wanted.trim().is_empty() { DEFAULT_FILTER } else { &wanted };
+    let wanted = if wanted.trim().is_empty() {
+        DEFAULT_FILTER
+    } else {
+        &wanted
+    };
     let (filter, wrong) = match EnvFilter::try_new(wanted) {
         Ok(filter) => (filter, None),
         Err(error) => (EnvFilter::new(DEFAULT_FILTER), Some(error.to_string())),
@@ -31,11 +35,16 @@ pub fn log_to_stderr(format: LogFormat) {
     let registry = tracing_subscriber::registry().with(filter);
     let started = match format {
         LogFormat::Text => {
-            let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+            let lines = tracing_subscriber::fmt::layer()
+                .with_writer(std::io::stderr)
+                .with_target(false);
             registry.with(lines).try_init()
         }
         LogFormat::Json => {
-            let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr);
+            let lines = tracing_subscriber::fmt::layer()
+                .json()
+                .flatten_event(true)
+                .with_writer(std::io::stderr);
             registry.with(lines).try_init()
         }
     };

@@ -54,10 +54,14 @@ pub(crate) fn render(lanes: &[LaneStatus]) -> String {
     };
     let depth = |lane: &LaneStatus| (lane.queued + lane.in_flight + lane.retrying) as f64;
     per_lane(&mut text, "dispatch_queue_depth", lanes, depth);
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     let age = |lane: &LaneStatus| {
         let oldest = lane.oldest_owed.and_then(|at| u64::try_from(at).ok());
-        oldest.map_or(0.0, |at| now.saturating_sub(Duration::from_millis(at)).as_secs_f64())
+        oldest.map_or(0.0, |at| {
+            now.saturating_sub(Duration::from_millis(at)).as_secs_f64()
+        })
     };
     per_lane(&mut text, "dispatch_oldest_undelivered_seconds", lanes, age);
     text
@@ -67,7 +71,10 @@ pub(crate) fn render(lanes: &[LaneStatus]) -> String {
 fn per_lane(text: &mut String, name: &str, lanes: &[LaneStatus], value: impl Fn(&LaneStatus) -> f64) {
     let mut lines = format!("# TYPE {name} gauge\n");
     for lane in lanes {
-        let labels = format!("organization=\"{}\",subscription=\"{}\"", lane.organization, lane.name);
+        let labels = format!(
+            "organization=\"{}\",subscription=\"{}\"",
+            lane.organization, lane.name
+        );
         lines.push_str(&format!("{name}{{{labels}}} {}\n", value(lane)));
     }
     text.push_str(&lines);
@@ -80,7 +87,10 @@ pub(crate) fn received(organization: &Arc<str>, accepted: Accepted) {
         duplicate: Counter,
     }
     static TAKEN: OnceLock<Mutex<HashMap<Arc<str>, Taken>>> = OnceLock::new();
-    let mut taken = TAKEN.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    let mut taken = TAKEN
+        .get_or_init(Mutex::default)
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
     let other: Arc<str> = "other".into();
     let known = taken.contains_key(organization) || taken.len() < MAX_LABELS;
     let organization = if known { organization } else { &other };
@@ -88,12 +98,17 @@ pub(crate) fn received(organization: &Arc<str>, accepted: Accepted) {
         received: counter!("dispatch_events_received_total", "organization" => organization.clone()),
         duplicate: counter!("dispatch_events_duplicate_total", "organization" => organization.clone()),
     });
-    counters.received.increment((accepted.accepted + accepted.duplicates) as u64);
+    counters
+        .received
+        .increment((accepted.accepted + accepted.duplicates) as u64);
     counters.duplicate.increment(accepted.duplicates as u64);
 }
 
 /// Whether a driver's process is up.
 pub(crate) fn driver_up(organization: &str, driver: &str, up: bool) {
-    let labels = [("organization", organization.to_owned()), ("driver", driver.to_owned())];
+    let labels = [
+        ("organization", organization.to_owned()),
+        ("driver", driver.to_owned()),
+    ];
     gauge!("dispatch_driver_up", &labels).set(if up { 1.0 } else { 0.0 });
 }

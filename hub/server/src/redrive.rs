@@ -43,7 +43,11 @@ pub(crate) struct RedrivenLetters {
 }
 
 /// Redrives all letters of an organization, or of one subscription.
-pub(crate) async fn all(app: &App, organization: &Arc<str>, subscription: Option<String>) -> Result<Redriven, ApiError> {
+pub(crate) async fn all(
+    app: &App,
+    organization: &Arc<str>,
+    subscription: Option<String>,
+) -> Result<Redriven, ApiError> {
     let _alone = app.redrive.lock().await;
     let mut total = Redriven::default();
     let mut targets = HashMap::new();
@@ -125,11 +129,19 @@ async fn again(
 }
 
 /// The subscription that gave up, or the one that has its name now.
-async fn target(app: &App, organization: &str, row: &DeadLetterRow) -> Result<Option<SubscriptionId>, ApiError> {
+async fn target(
+    app: &App,
+    organization: &str,
+    row: &DeadLetterRow,
+) -> Result<Option<SubscriptionId>, ApiError> {
     if app.router.status(row.key.subscription).await.is_some() {
         return Ok(Some(row.key.subscription));
     }
-    match app.store.get::<Subscription>(organization, &row.subscription_name).await {
+    match app
+        .store
+        .get::<Subscription>(organization, &row.subscription_name)
+        .await
+    {
         Ok(subscription) => Ok(Some(SubscriptionId(subscription.id()))),
         Err(StoreError::NotFound { .. }) => Ok(None),
         Err(error) => Err(error.into()),
@@ -160,10 +172,14 @@ async fn append(
     };
     let mut group = Group::default();
     group.events.push(new(note, None));
-    let again = letters.into_iter().map(|(_, target, event)| new(event, Some(target)));
+    let again = letters
+        .into_iter()
+        .map(|(_, target, event)| new(event, Some(target)));
     group.events.extend(again);
     app.log.append(group).await?;
     let count = keys.len();
-    app.store.mark_redriven(organization, keys, Utc::now().timestamp_millis()).await?;
+    app.store
+        .mark_redriven(organization, keys, Utc::now().timestamp_millis())
+        .await?;
     Ok(count)
 }

@@ -60,7 +60,11 @@ impl Server {
             let cut = drained.in_flight_left;
             tracing::warn!(cut, "deliveries were cut off");
         }
-        let closed = timeout(CLOSING.max(end.saturating_duration_since(Instant::now())), self.close()).await;
+        let closed = timeout(
+            CLOSING.max(end.saturating_duration_since(Instant::now())),
+            self.close(),
+        )
+        .await;
         match (drained.finished, stopped, closed) {
             (true, Ok(()), Ok(true)) => Exit::Drained,
             _ => Exit::OutOfTime,

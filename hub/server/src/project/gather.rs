@@ -132,7 +132,11 @@ async fn dead_letter(app: &App, settlement: &Settlement) -> Option<DeadLetterRow
 }
 
 async fn event_at(app: &App, sequence: Sequence) -> Result<Option<Committed>, String> {
-    let page = app.log.read(sequence, 1).await.map_err(|error| error.to_string())?;
+    let page = app
+        .log
+        .read(sequence, 1)
+        .await
+        .map_err(|error| error.to_string())?;
     let entry = page.entries.into_iter().find(|entry| entry.sequence == sequence);
     Ok(match entry {
         Some(Entry {

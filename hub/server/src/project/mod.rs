@@ -36,7 +36,11 @@ pub(crate) async fn cursor(store: &Store, head: Sequence) -> Result<Sequence, St
     if cursor <= head {
         return Ok(cursor);
     }
-    tracing::warn!(cursor, head, "the read models are ahead of the journal; they are fed again");
+    tracing::warn!(
+        cursor,
+        head,
+        "the read models are ahead of the journal; they are fed again"
+    );
     store.reset_read_models().await?;
     Ok(0)
 }
@@ -114,7 +118,10 @@ impl Follower {
                 Ok(applied) => {
                     if applied.dead_letters_dropped > 0 {
                         let dropped = applied.dead_letters_dropped;
-                        tracing::warn!(dropped, "there are too many dead letters; the oldest are forgotten");
+                        tracing::warn!(
+                            dropped,
+                            "there are too many dead letters; the oldest are forgotten"
+                        );
                     }
                     self.written = self.seen;
                     return;
@@ -122,7 +129,11 @@ impl Follower {
                 Err(StoreError::Closed) => return,
                 Err(error) => {
                     let error = error.to_string();
-                    tracing::error!(error, cursor = self.seen, "the read models cannot be written; trying again");
+                    tracing::error!(
+                        error,
+                        cursor = self.seen,
+                        "the read models cannot be written; trying again"
+                    );
                 }
             }
             sleep(wait).await;
@@ -133,6 +144,5 @@ impl Follower {
 
 /// The tail as a stream, so that waiting for its next page can be given up and taken up again.
 fn pages(tail: Box<dyn Tail>) -> BoxStream<'static, Arc<Page>> {
-    stream::unfold(tail, |mut tail| async move { Some((tail.next().await?, tail)) })
-        .boxed()
+    stream::unfold(tail, |mut tail| async move { Some((tail.next().await?, tail)) }).boxed()
 }

@@ -90,7 +90,9 @@ async fn delete(
     Path(id): Path<String>,
 ) -> Result<Json<DeadLetter>, ApiError> {
     let row = app.store.dead_letter(&organization, key(&id)?).await?;
-    app.store.delete_dead_letters(&organization, vec![row.key]).await?;
+    app.store
+        .delete_dead_letters(&organization, vec![row.key])
+        .await?;
     Ok(Json(DeadLetter::from(&row)))
 }
 

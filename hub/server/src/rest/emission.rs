@@ -40,7 +40,8 @@ async fn emit(
     let mut emissions = read(&app, &parts.headers, body, false).await?;
     append(&app, &organization, &mut emissions).await?;
     let only = emissions.pop();
-    only.map(Json).ok_or_else(|| ApiError::internal("the event is gone"))
+    only.map(Json)
+        .ok_or_else(|| ApiError::internal("the event is gone"))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -83,14 +84,19 @@ async fn ingest(
 
 async fn read(app: &App, headers: &HeaderMap, body: Body, several: bool) -> Result<Vec<Emission>, ApiError> {
     let limits = &app.config.limits;
-    let most = if several { limits.batch_bytes } else { limits.event_bytes };
+    let most = if several {
+        limits.batch_bytes
+    } else {
+        limits.event_bytes
+    };
     let body = door::bounded(headers, body, most).await?;
     let is_array = body.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'[');
     let emissions = match several && is_array {
         true => serde_json::from_slice(&body),
         false => serde_json::from_slice(&body).map(|one| vec![one]),
     };
-    let emissions: Vec<Emission> = emissions.map_err(|error| invalid(format!("is not a CloudEvent 0.1: {error}")))?;
+    let emissions: Vec<Emission> =
+        emissions.map_err(|error| invalid(format!("is not a CloudEvent 0.1: {error}")))?;
     if emissions.len() > limits.batch_events {
         return Err(invalid(format!(
             "there are {} events; at most {} are taken at once",

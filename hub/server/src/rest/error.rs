@@ -101,7 +101,9 @@ impl From<EventError> for ApiError {
 impl From<AppendError> for ApiError {
     fn from(error: AppendError) -> Self {
         match &error {
-            AppendError::Unavailable { retry_after, .. } => Self::unavailable(error.to_string(), *retry_after),
+            AppendError::Unavailable { retry_after, .. } => {
+                Self::unavailable(error.to_string(), *retry_after)
+            }
             AppendError::Closed => Self::unavailable("the hub is stopping", Duration::from_secs(5)),
             AppendError::TooLarge(_) => Self::too_large(error.to_string()),
         }

@@ -117,7 +117,9 @@ async fn list(
 ) -> Result<Response, ApiError> {
     if which.follow {
         let events = follow(&app, organization, which);
-        return Ok(Sse::new(events).keep_alive(sse::KeepAlive::new().interval(KEEP_ALIVE)).into_response());
+        return Ok(Sse::new(events)
+            .keep_alive(sse::KeepAlive::new().interval(KEEP_ALIVE))
+            .into_response());
     }
     Ok(Json(recent(app.log.as_ref(), &organization, &which).await?).into_response())
 }
@@ -166,7 +168,9 @@ async fn recent(log: &dyn Log, organization: &str, which: &Which) -> Result<Vec<
         bytes += committed.event.encoded().len();
         bytes <= MAX_LIST_BYTES
     });
-    let mut records: Vec<_> = newest.map(|(sequence, committed)| record(*sequence, committed)).collect();
+    let mut records: Vec<_> = newest
+        .map(|(sequence, committed)| record(*sequence, committed))
+        .collect();
     records.reverse();
     Ok(records)
 }
@@ -188,7 +192,9 @@ async fn scan(
             .await
             .map_err(|error| ApiError::internal(error.to_string()))?;
         for entry in page.entries {
-            let Record::Event(committed) = entry.record else { continue };
+            let Record::Event(committed) = entry.record else {
+                continue;
+            };
             if entry.sequence <= end && which.wants(organization, &committed) {
                 bytes += committed.event.encoded().len();
                 found.push_back((entry.sequence, committed));

@@ -29,7 +29,10 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
     responses((status = 200, body = Health), (status = 503, body = ErrorBody)))]
 async fn healthz(State(app): State<App>) -> Result<Json<Health>, ApiError> {
     if app.shutdown.is_cancelled() {
-        return Err(ApiError::unavailable("the hub is stopping", Duration::from_secs(5)));
+        return Err(ApiError::unavailable(
+            "the hub is stopping",
+            Duration::from_secs(5),
+        ));
     }
     Ok(Json(Health { version: version() }))
 }

@@ -59,7 +59,10 @@ mod tests {
             Organization::of(&headers)
         };
 
-        assert_eq!(Organization::of(&HeaderMap::new()).unwrap().0.as_ref(), "dispatch");
+        assert_eq!(
+            Organization::of(&HeaderMap::new()).unwrap().0.as_ref(),
+            "dispatch"
+        );
         assert_eq!(with("acme_1-x").unwrap().0.as_ref(), "acme_1-x");
         for bad in ["", "a b", "a/b", "ä"] {
             assert!(with(bad).is_err(), "{bad}");
