@@ -124,7 +124,13 @@ pub(crate) static DRIVER_TYPE: Kind = Kind {
     names_itself: false,
     shape: &shape::DRIVER_TYPE,
     header: &["NAME", "IMAGE", "EXPOSE"],
-    row: |v| vec![text(v, "name"), text(v, "image"), text(v, "expose")],
+    row: |v| {
+        vec![
+            text(v, "name"),
+            text(v, "image"),
+            v["expose"].as_bool().unwrap_or_default().to_string(),
+        ]
+    },
 };
 
 /// A driver.

@@ -1,7 +1,7 @@
 //! Server-sent events, read line by line.
 //!
-//! A message ends with an empty line; comments keep the connection alive and are skipped. The rules are
-//! those of the WHATWG HTML standard, section 9.2; `id` and `retry` are not used: a person follows, and
+//! A message ends with an empty line. Empty comments keep the connection alive and are skipped; the hub's other
+//! comments are for the person who looks on. The rules are those of the WHATWG HTML standard, section 9.2; `id` and `retry` are not used: a person follows, and
 //! starts again.
 
 use futures_util::StreamExt as _;
@@ -14,11 +14,11 @@ const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Message {
-    /// Its kind; `message` unless it says otherwise.
-    pub(crate) kind: String,
+pub(crate) enum Message {
     /// Its data.
-    pub(crate) data: String,
+    Data(String),
+    /// What the hub says beside the data.
+    Comment(String),
 }
 
 /// The messages of one connection.
@@ -62,7 +62,6 @@ impl Feed {
 #[derive(Default)]
 struct Parser {
     buffer: Vec<u8>,
-    kind: String,
     data: Option<String>,
 }
 
@@ -86,29 +85,28 @@ impl Parser {
             let line = String::from_utf8_lossy(&line);
             let line = line.trim_end_matches(['\n', '\r']);
             if line.is_empty() {
-                let kind = std::mem::take(&mut self.kind);
-                if let Some(data) = self.data.take() {
-                    let kind = if kind.is_empty() {
-                        "message".to_owned()
-                    } else {
-                        kind
-                    };
-                    return Some(Message { kind, data });
+                match self.data.take() {
+                    Some(data) => return Some(Message::Data(data)),
+                    None => continue,
                 }
-                continue;
+            }
+            if let Some(comment) = line.strip_prefix(':') {
+                match comment.trim() {
+                    "" => continue,
+                    comment => return Some(Message::Comment(comment.to_owned())),
+                }
             }
             let (field, value) = line.split_once(':').unwrap_or((line, ""));
             let value = value.strip_prefix(' ').unwrap_or(value);
-            match field {
-                "event" => value.clone_into(&mut self.kind),
-                "data" => match &mut self.data {
-                    Some(data) => {
-                        data.push('\n');
-                        data.push_str(value);
-                    }
-                    none => *none = Some(value.to_owned()),
-                },
-                _ => {}
+            if field != "data" {
+                continue;
+            }
+            match &mut self.data {
+                Some(data) => {
+                    data.push('\n');
+                    data.push_str(value);
+                }
+                none => *none = Some(value.to_owned()),
             }
         }
     }
@@ -120,9 +118,29 @@ mod tests {
 
     #[test]
     fn messages_are_found_however_the_bytes_are_cut() {
-        let text =
-            ": hello\r\n\r\nevent: run\ndata: {\"a\":\ndata: \"é\"}\nid: 7\n\ndata:x\n\nevent: lonely\n\n";
-        let expected = [("run", "{\"a\":\n\"é\"}"), ("message", "x")];
+        let lines = [
+            ":",
+            "",
+            "event: run",
+            "data: {\"a\":",
+            "data: \"é\"}",
+            "id: 7",
+            "",
+            "data:x\r",
+            "\r",
+            "event: lonely",
+            "",
+            ": missed 3",
+            "",
+            "",
+        ];
+        let text = lines.join("\n");
+        let data = |text: &str| Message::Data(text.to_owned());
+        let expected = [
+            data("{\"a\":\n\"é\"}"),
+            data("x"),
+            Message::Comment("missed 3".to_owned()),
+        ];
 
         for size in 1..text.len() {
             let mut parser = Parser::default();
@@ -130,10 +148,9 @@ mod tests {
             for chunk in text.as_bytes().chunks(size) {
                 parser.push(chunk).unwrap();
                 while let Some(message) = parser.next() {
-                    found.push((message.kind, message.data));
+                    found.push(message);
                 }
             }
-            let found: Vec<_> = found.iter().map(|(k, d)| (k.as_str(), d.as_str())).collect();
             assert_eq!(found, expected, "chunks of {size}");
         }
     }

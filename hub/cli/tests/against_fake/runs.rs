@@ -78,7 +78,10 @@ async fn runs_are_listed_newest_first_as_in_the_published_transcript() {
     ];
     assert_eq!(all.lines().collect::<Vec<_>>(), expected);
     assert_eq!(last.lines().collect::<Vec<_>>(), &expected[..2]);
-    assert_eq!(hub.asked()[1].line, "GET /v1/runs?functionName=hello-world");
+    assert_eq!(
+        hub.asked()[1].line,
+        "GET /v1/runs?functionName=hello-world&limit=1"
+    );
 }
 
 #[tokio::test]
@@ -128,7 +131,7 @@ async fn followed_runs_are_printed_as_they_come_and_the_end_of_the_stream_is_sai
     hub.answers_text(
         "GET /v1/runs",
         200,
-        &format!(": hello\n\nevent: run\ndata: {one}\n\nevent: run\ndata: {two}\n\n"),
+        &format!(":\n\nevent: run\ndata: {one}\n\nevent: run\ndata: {two}\n\n: missed 2 runs\n\n"),
     );
 
     let table = hub.run(&["get", "runs", "f", "--follow"]).await;
@@ -144,7 +147,7 @@ async fn followed_runs_are_printed_as_they_come_and_the_end_of_the_stream_is_sai
     );
     assert_eq!(
         (table.code, table.stderr.as_str()),
-        (1, "the hub ended the stream\n")
+        (1, "missed 2 runs\nthe hub ended the stream\n")
     );
     let values: Vec<Value> = json
         .stdout

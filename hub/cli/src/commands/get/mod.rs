@@ -5,6 +5,7 @@ mod deliveries;
 mod events;
 mod runs;
 
+use anyhow::Context as _;
 use clap::Subcommand;
 use serde_json::Value;
 
@@ -115,13 +116,14 @@ async fn secrets(said: Secrets, session: &Session) -> anyhow::Result<()> {
 
 /// Gives each value of a stream to `print`, until it fails or the hub ends the stream.
 async fn each_of(mut feed: Feed, mut print: impl FnMut(&Value) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    while let Some(Message { kind, data }) = feed.next().await? {
-        match (kind.as_str(), serde_json::from_str::<Value>(&data)) {
-            (_, Ok(value @ Value::Object(_))) if kind != "lagged" => print(&value)?,
-            // The hub never waits for those who look on.
-            ("lagged", _) => out::note(format_args!("too slow to follow: {data} missed")),
-            (_, Ok(_)) => {}
-            (_, Err(error)) => anyhow::bail!("received unexpected error: the stream is not JSON: {error}"),
+    while let Some(message) = feed.next().await? {
+        match message {
+            Message::Comment(comment) => out::note(comment),
+            Message::Data(data) => {
+                let value = serde_json::from_str(&data)
+                    .context("received unexpected error: the stream is not JSON")?;
+                print(&value)?;
+            }
         }
     }
     anyhow::bail!("the hub ended the stream")

@@ -22,7 +22,7 @@ pub(super) struct Args {
     /// Only this run
     id: Option<String>,
     /// Only the run that started last
-    #[arg(long, conflicts_with_all = ["id", "follow"])]
+    #[arg(long, conflicts_with_all = ["id", "follow", "by"])]
     last: bool,
     /// Show runs as they happen
     #[arg(long, short, conflicts_with = "id")]
@@ -52,12 +52,15 @@ pub(super) async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         let run = session.client.get(route.named(id)).await?;
         return session.format.print(&run, || table(&run));
     }
+    if args.last {
+        route = route.with("limit", "1");
+    }
     let mut runs = session.client.get(route).await?;
     if let Some(runs) = runs.as_array_mut() {
         sort(runs, args.by.unwrap_or(By::Started));
     }
     if args.last {
-        let Some(last) = items(&runs).iter().max_by_key(|run| time(run, "executedTime")) else {
+        let Some(last) = items(&runs).first() else {
             anyhow::bail!("there are no runs");
         };
         return session.format.print(last, || table(last));
@@ -70,8 +73,8 @@ async fn follow(route: Route, session: &Session) -> anyhow::Result<()> {
     let mut columns = Columns::new(&HEADER);
     // Wide enough for a run's id and times, so that the lines stand under their headers.
     let id = "00000000-0000-0000-0000-000000000000";
-    let time = "2018-12-08T16:35:30.003557189+09:00";
-    columns.widen(&[id, "hello-world", "READY", time, time].map(str::to_owned));
+    let time = rfc3339_nano(1_544_254_530_003_557_189);
+    columns.widen(&[id, "hello-world", "READY", &time, &time].map(str::to_owned));
     if session.format == Format::Table {
         out::text(&columns.header(&HEADER))?;
     }
