@@ -90,7 +90,8 @@ impl Pool {
             tasks: TaskTracker::new(),
             stop,
         });
-        pool.grow(&mut pool.state(), Some(worker));
+        let seat = pool.seat(&mut pool.state());
+        pool.tasks.spawn(seat.work(Some(worker)));
         Ok(pool)
     }
 
@@ -169,24 +170,32 @@ impl Pool {
             }
         }
         state.waiting.push_back(job);
-        if state.workers < self.settings.max_workers && state.starting < state.waiting.len() {
-            self.grow(&mut state, None);
-        }
+        let more = state.workers < self.settings.max_workers && state.starting < state.waiting.len();
+        let seat = more.then(|| self.seat(&mut state));
+        drop(state);
+        self.fill(seat);
         Ok(())
     }
 
-    /// Starts the task of one more worker.
-    fn grow(self: &Arc<Self>, state: &mut State, worker: Option<Worker>) {
+    /// A place for one more worker.
+    fn seat(self: &Arc<Self>, state: &mut State) -> Seat {
         state.workers += 1;
         state.starting += 1;
         state.next_id += 1;
-        let seat = Seat {
+        Seat {
             pool: Arc::clone(self),
             id: state.next_id,
             starting: true,
-            end: End::Idle,
-        };
-        self.tasks.spawn(seat.work(worker));
+            end: End::NotStarted,
+        }
+    }
+
+    /// Starts the task of a worker. Never under the lock: a runtime that shuts down drops the task, and with it
+    /// the seat, right here.
+    fn fill(&self, seat: Option<Seat>) {
+        if let Some(seat) = seat {
+            self.tasks.spawn(seat.work(None));
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -238,12 +247,9 @@ impl Seat {
         };
         let mut worker = match started {
             Ok(worker) => worker,
-            Err(error) => {
-                self.end = End::NotStarted;
-                return self.not_started(error);
-            }
+            Err(error) => return self.not_started(error),
         };
-        self.starting = false;
+        (self.starting, self.end) = (false, End::Idle);
         pool.state().starting -= 1;
         let (sender, mut inbox) = mpsc::channel(1);
         while let Some(job) = self.next(&mut worker, &sender, &mut inbox).await {
@@ -341,10 +347,10 @@ impl Drop for Seat {
             End::UsedUp => !state.waiting.is_empty() || state.workers == 0 && !state.closed,
             End::NotStarted => false,
         };
-        if wanted && state.workers < self.pool.settings.max_workers && !self.pool.stop.is_cancelled() {
-            self.pool.grow(&mut state, None);
-        }
+        let room = state.workers < self.pool.settings.max_workers && !self.pool.stop.is_cancelled();
+        let seat = (wanted && room).then(|| self.pool.seat(&mut state));
         drop(state);
+        self.pool.fill(seat);
         self.pool.changed.notify_one();
     }
 }

@@ -282,3 +282,32 @@ async fn workers_of_a_crashed_engine_are_killed_by_the_next() {
     second.stop().await;
     within(5, stage.engine.stop()).await;
 }
+
+#[test]
+fn a_runtime_that_ends_in_the_middle_of_calls_leaves_no_process() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (stage, group) = runtime.block_on(async {
+        let stage = std::sync::Arc::new(Stage::with(|s| s.max_workers = 2));
+        let revision = stage.python(FORKS).await;
+        let group = stage.output(revision, json!("spawn")).await.as_i64().unwrap();
+        for _ in 0..5 {
+            let stage = std::sync::Arc::clone(&stage);
+            tokio::spawn(async move { stage.call(revision, json!("hang")).await });
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        (stage, group)
+    });
+
+    runtime.shutdown_timeout(Duration::from_secs(5));
+
+    let start = Instant::now();
+    while alive(group) > 0 {
+        assert!(start.elapsed() < Duration::from_secs(5), "processes are left");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    drop(stage);
+}
