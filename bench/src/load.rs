@@ -188,3 +188,82 @@ async fn connect(address: &str) -> anyhow::Result<Connection> {
     let driver = tokio::spawn(async move { driver.await.unwrap_or_default() }).abort_handle();
     Ok(Connection { sender, driver })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Mode;
+    use crate::receive::Target;
+    use axum::Router;
+    use axum::http::StatusCode as Status;
+    use tokio::net::TcpListener;
+
+    fn load(port: u16, rate: Option<f64>, millis: u64) -> Load {
+        Load {
+            url: format!("http://127.0.0.1:{port}/0").parse().unwrap(),
+            recipe: Recipe::new(Mode::Binary, "t", 64),
+            producers: 2,
+            rate,
+            duration: Duration::from_millis(millis),
+        }
+    }
+
+    /// A server that answers each request so late, with this.
+    async fn slow(delay: Duration, status: Status) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let routes = Router::new().fallback(async move || {
+            tokio::time::sleep(delay).await;
+            status
+        });
+        tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+        port
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_was_acknowledged_was_received_once() {
+        let clock = Clock::start();
+        let target = Target::listen("127.0.0.1:0", 1, 2, clock).await.unwrap();
+        target.begin(7);
+
+        let posted = run(&load(target.port, None, 100), 7, clock).await.unwrap();
+
+        let received = target.begin(0);
+        assert!(posted.acknowledged > 2, "{posted:?}");
+        assert_eq!((received.distinct, received.repeated), (posted.acknowledged, 0));
+        assert_eq!(posted.errors, 0);
+    }
+
+    #[tokio::test]
+    async fn an_open_loop_posts_what_is_due_and_waiting_for_a_slow_hub_counts() {
+        let port = slow(Duration::from_millis(50), Status::ACCEPTED).await;
+
+        // 40 events a second can be answered, 200 are due.
+        let posted = run(&load(port, Some(200.0), 200), 7, Clock::start())
+            .await
+            .unwrap();
+
+        assert_eq!(posted.acknowledged, 40);
+        assert!(posted.took > Duration::from_millis(900), "{posted:?}");
+        let latency = serde_json::to_value(posted.latency.latency()).unwrap();
+        assert!(latency["p50"].as_u64().unwrap() > 250_000, "{latency}");
+    }
+
+    #[tokio::test]
+    async fn refusals_and_errors_are_no_acknowledgements() {
+        let busy = slow(Duration::from_millis(1), Status::SERVICE_UNAVAILABLE).await;
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+
+        let refused = run(&load(busy, None, 50), 7, Clock::start()).await.unwrap();
+        let failed = run(&load(nobody, None, 50), 7, Clock::start()).await.unwrap();
+
+        assert_eq!((refused.acknowledged, refused.errors), (0, 0));
+        assert!(refused.refused[&503] > 0);
+        assert_eq!(failed.acknowledged, 0);
+        assert!(failed.errors > 0 && failed.errors < 100, "{failed:?}");
+    }
+}
