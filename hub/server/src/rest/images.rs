@@ -1,10 +1,93 @@
-//! Images.
+//! Images: a runtime and the dependencies functions need.
 
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use dispatch_schemas::Image;
+use serde::Deserialize;
+use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use super::error::{ApiError, ErrorBody};
+use super::organization::Organization;
+use super::tags::Tagged;
 use crate::hub::App;
 
 /// The routes of this resource.
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
+        .routes(routes!(list, add))
+        .routes(routes!(get, update, delete))
+}
+
+/// Which images.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Which {
+    /// Those of this language.
+    language: Option<String>,
+}
+
+/// The images of the organization.
+#[utoipa::path(get, path = "/v1/image", tag = "image", operation_id = "getImages", params(Which, Tagged),
+    responses((status = 200, body = [Image]), (status = 400, body = ErrorBody)))]
+async fn list(
+    State(app): State<App>,
+    Organization(organization): Organization,
+    Query(which): Query<Which>,
+    Query(tagged): Query<Tagged>,
+) -> Result<Json<Vec<Image>>, ApiError> {
+    let mut images = app.store.list::<Image>(&organization).await?;
+    images.retain(|image| which.language.is_none() || image.language == which.language);
+    Ok(Json(tagged.of(images)?))
+}
+
+/// Keeps a new image and installs its dependencies.
+#[utoipa::path(post, path = "/v1/image", tag = "image", operation_id = "addImage", request_body = Image,
+    responses((status = 201, body = Image), (status = 400, body = ErrorBody), (status = 409, body = ErrorBody)))]
+async fn add(
+    State(app): State<App>,
+    Organization(organization): Organization,
+    Json(image): Json<Image>,
+) -> Result<(StatusCode, Json<Image>), ApiError> {
+    let created = app.images.create(&organization, image).await?;
+    Ok((StatusCode::CREATED, Json(created)))
+}
+
+/// One image.
+#[utoipa::path(get, path = "/v1/image/{imageName}", tag = "image", operation_id = "getImageByName",
+    params(("imageName" = String, Path, description = "Name of the image")),
+    responses((status = 200, body = Image), (status = 404, body = ErrorBody)))]
+async fn get(
+    State(app): State<App>,
+    Organization(organization): Organization,
+    Path(name): Path<String>,
+) -> Result<Json<Image>, ApiError> {
+    Ok(Json(app.store.get(&organization, &name).await?))
+}
+
+/// Changes an image and installs its dependencies again.
+#[utoipa::path(put, path = "/v1/image/{imageName}", tag = "image", operation_id = "updateImageByName",
+    params(("imageName" = String, Path, description = "Name of the image")), request_body = Image,
+    responses((status = 200, body = Image), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+async fn update(
+    State(app): State<App>,
+    Organization(organization): Organization,
+    Path(name): Path<String>,
+    Json(image): Json<Image>,
+) -> Result<Json<Image>, ApiError> {
+    Ok(Json(app.images.update(&organization, &name, image).await?))
+}
+
+/// Forgets an image.
+#[utoipa::path(delete, path = "/v1/image/{imageName}", tag = "image", operation_id = "deleteImageByName",
+    params(("imageName" = String, Path, description = "Name of the image")),
+    responses((status = 200, body = Image), (status = 404, body = ErrorBody)))]
+async fn delete(
+    State(app): State<App>,
+    Organization(organization): Organization,
+    Path(name): Path<String>,
+) -> Result<Json<Image>, ApiError> {
+    Ok(Json(app.images.delete(&organization, &name).await?))
 }

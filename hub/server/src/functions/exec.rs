@@ -1,0 +1,148 @@
+//! Calling a function by name: an event for the function's own subscription, so that the call is a run like
+//! any other and survives a crash.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use dispatch_contract::{Event, Group, NewEvent, Placed, SubscriptionId};
+use dispatch_schemas::{Function, Run, Status};
+use dispatch_store::{RunQuery, StoreError};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::message::{EXEC, ExecData};
+use super::{Functions, run};
+use crate::rest::error::ApiError;
+
+/// How long a call that waits is waited for.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// How a call was taken.
+#[derive(Debug, Clone)]
+pub(crate) enum Exec {
+    /// It has ended, well or not.
+    Ended(Arc<Run>),
+    /// It is durable and will run.
+    Taken(Arc<Run>),
+}
+
+impl Functions {
+    /// Calls a function with what `asked` says: `input`, `secrets`, `blocking`, `tags`.
+    pub(crate) async fn exec(
+        &self,
+        organization: &Arc<str>,
+        name: &str,
+        asked: Run,
+    ) -> Result<Exec, ApiError> {
+        let inner = &self.0;
+        let function = match inner.store.get::<Function>(organization, name).await {
+            Err(StoreError::NotFound { .. }) => {
+                return Err(ApiError::not_found(format!("function {name} not found")));
+            }
+            found => found?,
+        };
+        let known = inner.registry.get(organization, name);
+        if function.status != Some(Status::Ready) || known.is_none_or(|known| known.id != function.id) {
+            return Err(ApiError::conflict(format!("function {name} is not READY")));
+        }
+        let (event, data) = call(name, asked, inner.max_input)?;
+        let waiting = data.blocking.then(|| inner.ongoing.wait_for(event.id()));
+        let lane = SubscriptionId(function.id);
+        let taken_at = event.time().map_or(0, run::nanos);
+        let group = Group {
+            events: vec![NewEvent {
+                organization: Arc::clone(organization),
+                event,
+                target: Some(lane),
+            }],
+            ..Group::default()
+        };
+        let placed = inner.log.append(group).await?.placed.pop();
+        let Some(Placed::New(sequence) | Placed::Duplicate(sequence)) = placed else {
+            return Err(ApiError::internal("the journal did not say where the call is"));
+        };
+        let run = Run {
+            name: run::name_of(&format!("{sequence}-{lane}")),
+            function_name: name.to_owned(),
+            function_id: Some(function.id),
+            faas_id: function.faas_id,
+            blocking: data.blocking,
+            input: data.input,
+            secrets: function.secrets.into_iter().chain(data.secrets).collect(),
+            executed_time: taken_at,
+            status: Some(Status::Initialized),
+            tags: data.tags,
+            ..Run::default()
+        };
+        inner.ongoing.taken(organization, run.clone());
+        if let Some(waiting) = waiting {
+            let ended = tokio::select! {
+                ended = timeout(PATIENCE, waiting) => ended.ok().and_then(Result::ok),
+                () = inner.shutdown.cancelled() => None,
+            };
+            if let Some(run) = ended {
+                return Ok(Exec::Ended(run));
+            }
+        }
+        let seen = inner.ongoing.get(organization, run.name);
+        Ok(Exec::Taken(seen.unwrap_or_else(|| Arc::new(run))))
+    }
+
+    /// Runs, newest first: those under way and those that ended.
+    pub(crate) async fn runs(
+        &self,
+        organization: &str,
+        query: RunQuery,
+    ) -> Result<Vec<Arc<Run>>, StoreError> {
+        let mut runs = self.0.ongoing.list(organization, query.function.as_deref());
+        let seen_since = |run: &Arc<Run>| {
+            let modified = run.finished_time.unwrap_or_default().max(run.executed_time);
+            query
+                .since
+                .is_none_or(|since| modified >= since.saturating_mul(1_000_000_000))
+        };
+        runs.retain(seen_since);
+        let known: std::collections::HashSet<Uuid> = runs.iter().map(|run| run.name).collect();
+        let limit = query.limit.map_or(usize::MAX, |limit| limit as usize);
+        let kept = self.0.store.runs(organization, query).await?;
+        runs.extend(
+            kept.into_iter()
+                .filter(|run| !known.contains(&run.name))
+                .map(Arc::new),
+        );
+        runs.sort_by_key(|run| std::cmp::Reverse(run.executed_time));
+        runs.truncate(limit);
+        Ok(runs)
+    }
+
+    /// One run.
+    pub(crate) async fn run(&self, organization: &str, name: Uuid) -> Result<Arc<Run>, StoreError> {
+        match self.0.ongoing.get(organization, name) {
+            Some(run) => Ok(run),
+            None => self.0.store.run(organization, name).await.map(Arc::new),
+        }
+    }
+}
+
+/// The event that is the call.
+fn call(function: &str, asked: Run, max_input: usize) -> Result<(Event, ExecData), ApiError> {
+    let size = asked.input.as_ref().map_or(0, |input| input.get().len());
+    if size > max_input {
+        let message = format!("input: has {size} bytes; at most {max_input} are taken");
+        return Err(ApiError::too_large(message));
+    }
+    let data = ExecData {
+        input: asked.input,
+        secrets: asked.secrets,
+        blocking: asked.blocking,
+        tags: asked.tags,
+    };
+    let json = serde_json::to_vec(&data).map_err(|e| ApiError::bad_request(format!("Bad Request: {e}")))?;
+    let event = Event::builder(Uuid::new_v4().to_string(), run::source_of(function), EXEC)
+        .subject(function)
+        .time(Utc::now())
+        .json(json)
+        .build()?;
+    Ok((event, data))
+}

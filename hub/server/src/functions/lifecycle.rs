@@ -1,0 +1,412 @@
+//! How a function comes to be, changes and goes.
+//!
+//! ```text
+//! create: INITIALIZED -> (image READY?) -> CREATING -> READY
+//! change: UPDATING ----> (image READY?) ------------> READY     any of them -> ERROR with one reason
+//! ```
+//! Every change has a new revision (`faasId`), with its source kept under that name before anything speaks of it. A
+//! build writes its end only while its revision is still the current one. The revision before stays callable for
+//! events until the new one is, and goes then. After a restart a READY function is deployed again; deliveries wait.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use dispatch_contract::{Faas as _, FaasError, FunctionSpec, Progress, SubscriptionId};
+use dispatch_router::Subscription;
+use dispatch_schemas::{Function, Resource as _, Status};
+use dispatch_sink_process::{SourceError, read_source};
+use dispatch_store::StoreError;
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use super::registry::State;
+use super::{EXEC_DELIVERY, Functions, Wired};
+use crate::rest::error::ApiError;
+
+/// How often a deploy is tried that the engine cannot do now.
+const DEPLOY_TRIES: u64 = 3;
+
+/// A revision on its way to being deployed.
+struct Build {
+    organization: String,
+    name: String,
+    id: Uuid,
+    revision: Uuid,
+    /// It was READY before the hub started.
+    known_good: bool,
+}
+
+impl Functions {
+    /// Keeps a new function and builds it.
+    pub(crate) async fn create(
+        &self,
+        organization: &str,
+        mut function: Function,
+    ) -> Result<Function, ApiError> {
+        check(&function)?;
+        let source = source_of(&function)?
+            .ok_or_else(|| ApiError::bad_request("either source or sourceURL must be specified"))?;
+        let revision = Uuid::new_v4();
+        function.faas_id = Some(revision);
+        function.status = Some(Status::Initialized);
+        (function.function_image_url, function.reason) = (None, None);
+        let store = &self.0.store;
+        store.put_source(revision, source).await?;
+        let function = match store.create(organization, &function).await {
+            Ok(function) => function,
+            Err(error) => {
+                store.delete_source(revision).await?;
+                return Err(error.into());
+            }
+        };
+        self.0.registry.put(organization, &function);
+        if let Some(Wired { router, .. }) = self.0.wired.get() {
+            let progress = Progress {
+                through: self.0.log.head(),
+                ..Progress::default()
+            };
+            router.put(self.lane(organization, &function, progress)).await;
+        }
+        self.build_in_background(organization, &function);
+        Ok(function)
+    }
+
+    /// Changes a function and builds it again. A body without a source keeps the one there is.
+    pub(crate) async fn update(
+        &self,
+        organization: &str,
+        name: &str,
+        mut function: Function,
+    ) -> Result<Function, ApiError> {
+        check(&function)?;
+        let store = &self.0.store;
+        let before = store.get::<Function>(organization, name).await?;
+        let old = before.faas_id;
+        let source = match (source_of(&function)?, old) {
+            (Some(source), _) => Some(source),
+            (None, Some(old)) => store.source(old).await?,
+            (None, None) => None,
+        };
+        let source =
+            source.ok_or_else(|| ApiError::bad_request("either source or sourceURL must be specified"))?;
+        let revision = Uuid::new_v4();
+        function.faas_id = Some(revision);
+        function.status = Some(Status::Updating);
+        (function.function_image_url, function.reason) = (None, None);
+        store.put_source(revision, source).await?;
+        let change = move |stored: &mut Function| {
+            let same = stored.faas_id == old;
+            if same {
+                *stored = function;
+            }
+            same
+        };
+        let function = match store.modify_if(organization, name, change).await {
+            Ok(function) => function,
+            Err(error) => {
+                store.delete_source(revision).await?;
+                return Err(error.into());
+            }
+        };
+        if let Some(old) = old {
+            store.delete_source(old).await?;
+        }
+        self.0.registry.put(organization, &function);
+        self.build_in_background(organization, &function);
+        Ok(function)
+    }
+
+    /// Forgets a function, its runs and its source, and ends its workers.
+    pub(crate) async fn delete(&self, organization: &str, name: &str) -> Result<Function, ApiError> {
+        let store = &self.0.store;
+        let mut function = store.delete::<Function>(organization, name).await?;
+        self.0.builds.cancel(function.id);
+        let known = self.0.registry.remove(organization, name);
+        if let Some(Wired { router, .. }) = self.0.wired.get() {
+            router.remove(SubscriptionId(function.id)).await;
+        }
+        let deployed = known.and_then(|known| known.ready());
+        for revision in [deployed, function.faas_id].into_iter().flatten() {
+            self.remove_in_background(revision);
+        }
+        self.0.ongoing.forget_function(function.id);
+        store.delete_runs(function.id).await?;
+        if let Some(revision) = function.faas_id {
+            store.delete_source(revision).await?;
+        }
+        function.status = Some(Status::Deleting);
+        Ok(function)
+    }
+
+    /// The lanes of all functions, for the router's start: every function has one that only `exec` uses.
+    /// `progress` says what the journal knows of a subscription.
+    pub(crate) async fn lanes(
+        &self,
+        progress: impl Fn(SubscriptionId) -> Progress,
+    ) -> Result<Vec<Subscription>, StoreError> {
+        let mut lanes = Vec::new();
+        for (organization, function) in self.0.store.list_all::<Function>().await? {
+            self.0.registry.put(&organization, &function);
+            let progress = progress(SubscriptionId(function.id));
+            lanes.push(self.lane(&organization, &function, progress));
+        }
+        Ok(lanes)
+    }
+
+    fn lane(&self, organization: &str, function: &Function, progress: Progress) -> Subscription {
+        Subscription {
+            id: SubscriptionId(function.id),
+            organization: organization.into(),
+            name: function.name.as_str().into(),
+            filters: Vec::new(),
+            sink: self.sink(organization, &function.name, Vec::new()),
+            dead_letter_sink: None,
+            delivery: EXEC_DELIVERY,
+            progress,
+        }
+    }
+
+    /// Goes on with every function of the store where a stop or a crash left it.
+    pub(super) async fn recover(&self) -> Result<(), StoreError> {
+        let all = self.0.store.list_all::<Function>().await?;
+        let live = all.iter().filter_map(|(_, f)| f.faas_id).collect();
+        self.0.store.prune_sources(live).await?;
+        for (organization, function) in all {
+            let known = self.0.registry.put(&organization, &function);
+            match function.status {
+                Some(Status::Error) => known.set(State::Broken),
+                _ => self.build_in_background(&organization, &function),
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_in_background(&self, revision: Uuid) {
+        let engine = self.0.engine.clone();
+        self.0.tasks.spawn(async move {
+            if let Err(error) = engine.remove(revision).await {
+                tracing::warn!(%revision, %error, "a revision is not removed");
+            }
+        });
+    }
+
+    fn build_in_background(&self, organization: &str, function: &Function) {
+        let Some(revision) = function.faas_id else {
+            tracing::error!(function = function.name, "a function has no revision");
+            return;
+        };
+        let build = Build {
+            organization: organization.to_owned(),
+            name: function.name.clone(),
+            id: function.id,
+            revision,
+            known_good: function.status == Some(Status::Ready),
+        };
+        let functions = self.clone();
+        self.0
+            .builds
+            .start(function.id, async move { functions.build(build).await });
+    }
+
+    async fn build(&self, build: Build) {
+        let built = self.deploy(&build).await;
+        let (status, url, reason) = match built {
+            Ok(url) => (Status::Ready, Some(url), None),
+            Err(reason) => (Status::Error, None, Some(vec![reason])),
+        };
+        let Build { id, revision, .. } = build;
+        let finish = move |function: &mut Function| {
+            (function.status, function.function_image_url, function.reason) = (Some(status), url, reason);
+            function.id == id && function.faas_id == Some(revision)
+        };
+        let written = self
+            .0
+            .store
+            .modify_if(&build.organization, &build.name, finish)
+            .await;
+        let known = self.0.registry.get(&build.organization, &build.name);
+        let (Ok(function), Some(known)) = (&written, known.filter(|k| k.id == id)) else {
+            if let Err(error) = written
+                && !matches!(error, StoreError::NotFound { .. } | StoreError::Conflict { .. })
+            {
+                tracing::error!(function = build.name, %error, "the status of a function cannot be written");
+            }
+            return self.remove_in_background(revision);
+        };
+        let before = known.ready().filter(|before| *before != revision);
+        match status {
+            Status::Ready => known.set(State::Ready(revision)),
+            _ => {
+                let reason = function.reason.iter().flatten().next();
+                tracing::warn!(function = build.name, reason, "a function cannot be deployed");
+                known.set(State::Broken);
+            }
+        }
+        if let Some(before) = before {
+            self.remove_in_background(before);
+        }
+    }
+
+    /// Deploys a revision; the image's URL, or why it cannot be deployed.
+    async fn deploy(&self, build: &Build) -> Result<String, String> {
+        let Some(Wired { images, .. }) = self.0.wired.get() else {
+            return Err("the hub is starting".to_owned());
+        };
+        let store = &self.0.store;
+        let function = store.get::<Function>(&build.organization, &build.name).await;
+        let function = function.map_err(|e| e.to_string())?;
+        let image = images.prepared(&build.organization, &function.image).await?;
+        if !build.known_good {
+            let (id, revision) = (build.id, build.revision);
+            let begin = move |function: &mut Function| {
+                if function.status == Some(Status::Initialized) {
+                    function.status = Some(Status::Creating);
+                }
+                function.id == id && function.faas_id == Some(revision)
+            };
+            let begun = store.modify_if(&build.organization, &build.name, begin).await;
+            begun.map_err(|e| e.to_string())?;
+        }
+        let source = store.source(build.revision).await.map_err(|e| e.to_string())?;
+        let source = source.ok_or("the source is gone: update the function with its source")?;
+        let files = read_source(&source, single_file(&image.language)).map_err(|e| e.to_string())?;
+        let spec = FunctionSpec {
+            revision: build.revision,
+            organization: build.organization.clone(),
+            name: build.name.clone(),
+            language: image.language,
+            dependencies: image.dependencies,
+            source: files,
+            handler: function.handler,
+        };
+        let permit = self.0.permits.acquire().await.map_err(|e| e.to_string())?;
+        let mut tries = 0;
+        let deployed = loop {
+            tries += 1;
+            match self.0.engine.deploy(spec.clone()).await {
+                Err(FaasError::Unavailable(_)) if tries < DEPLOY_TRIES => {
+                    sleep(Duration::from_secs(tries)).await
+                }
+                ended => break ended,
+            }
+        };
+        drop(permit);
+        deployed.map(|()| image.url).map_err(|e| e.to_string())
+    }
+}
+
+/// What the schema's own checks leave to the hub.
+fn check(function: &Function) -> Result<(), ApiError> {
+    function.check()?;
+    let empty = |schema: &Option<serde_json::Value>| match schema {
+        None | Some(serde_json::Value::Null) => true,
+        Some(serde_json::Value::Object(members)) => members.is_empty(),
+        Some(_) => false,
+    };
+    if function
+        .schema
+        .as_ref()
+        .is_some_and(|s| !(empty(&s.input) && empty(&s.output)))
+    {
+        return Err(ApiError::bad_request(
+            "schemas are not supported yet: leave schema.in and schema.out out",
+        ));
+    }
+    if function
+        .services
+        .as_ref()
+        .is_some_and(|services| !services.is_empty())
+    {
+        return Err(ApiError::bad_request(
+            "services are not supported: leave them out",
+        ));
+    }
+    Ok(())
+}
+
+/// The decoded and checked source of a body, if it has one.
+fn source_of(function: &Function) -> Result<Option<Vec<u8>>, ApiError> {
+    let given = |text: &Option<String>| text.clone().filter(|t| !t.is_empty());
+    let Some(text) = given(&function.source) else {
+        return match given(&function.source_url) {
+            Some(_) => Err(ApiError::bad_request(
+                "sourceURL is not supported yet: send the source itself",
+            )),
+            None => Ok(None),
+        };
+    };
+    let bytes = STANDARD
+        .decode(text.as_bytes())
+        .map_err(|e| ApiError::bad_request(format!("source: is not base64: {e}")))?;
+    match read_source(&bytes, "source") {
+        Ok(_) => Ok(Some(bytes)),
+        Err(error @ SourceError::TooLarge(_)) => Err(ApiError::too_large(error.to_string())),
+        Err(error) => Err(ApiError::bad_request(error.to_string())),
+    }
+}
+
+/// The name of a source that is one file without a name.
+fn single_file(language: &str) -> &'static str {
+    match language {
+        "python3" => "handler.py",
+        "nodejs" => "handler.js",
+        _ => "handler",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_hub_cannot_do_yet_is_refused_and_not_ignored() {
+        let function = |json: &str| serde_json::from_str::<Function>(json).unwrap();
+        let base = r#""name":"f","image":"python3""#;
+        let fine = [
+            "",
+            r#","schema":{}"#,
+            r#","schema":{"in":{},"out":null}"#,
+            r#","services":[]"#,
+        ];
+        for more in fine {
+            assert!(check(&function(&format!("{{{base}{more}}}"))).is_ok(), "{more}");
+        }
+        let refused = [
+            (
+                r#","schema":{"in":{"type":"object"}}"#,
+                "schemas are not supported yet",
+            ),
+            (r#","schema":{"out":true}"#, "schemas are not supported yet"),
+            (r#","services":["db"]"#, "services are not supported"),
+        ];
+        for (more, message) in refused {
+            let error = check(&function(&format!("{{{base}{more}}}"))).unwrap_err();
+            assert!(
+                error.status == 400 && error.message.contains(message),
+                "{more}: {}",
+                error.message
+            );
+        }
+    }
+
+    #[test]
+    fn a_source_is_base64_of_a_file_or_an_archive() {
+        let function = |source: Option<&str>, url: Option<&str>| Function {
+            source: source.map(str::to_owned),
+            source_url: url.map(str::to_owned),
+            ..Function::default()
+        };
+        assert_eq!(source_of(&function(None, None)).unwrap(), None);
+        assert_eq!(source_of(&function(Some(""), None)).unwrap(), None);
+        assert_eq!(source_of(&function(Some("eA=="), None)).unwrap().unwrap(), b"x");
+        for (source, url, message) in [
+            (Some("%"), None, "source: is not base64"),
+            (Some("H4sIAAE="), None, "no tar.gz archive"),
+            (None, Some("https://x"), "sourceURL is not supported yet"),
+        ] {
+            let error = source_of(&function(source, url)).unwrap_err();
+            assert!(error.message.contains(message), "{}", error.message);
+        }
+    }
+}

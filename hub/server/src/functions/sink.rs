@@ -1,0 +1,232 @@
+//! A function as a sink: one delivery is one call, and its answer carries the run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::Utc;
+use dispatch_contract::{
+    Answer, Delivery, Faas as _, FunctionError, FunctionErrorKind, Invocation, InvocationError,
+    InvocationResult, Logs, Outcome, Sink,
+};
+use dispatch_schemas::{Run, Status};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::Functions;
+use super::message::{self, CalledBy, Request, request_from};
+use super::registry::Known;
+use super::run;
+use super::secrets::{SecretsError, collect};
+use super::verdict::verdict;
+
+/// Time of a call of a function that has no bound of its own.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+/// A delivery waits at most this long for a function that is being built, and at most half of its own time.
+const BUILD_PATIENCE: Duration = Duration::from_secs(60);
+const NOT_READY_FOR: Duration = Duration::from_secs(1);
+
+/// Delivers to one function, whichever has the name when an event comes.
+pub(super) struct FunctionSink {
+    pub(super) functions: Functions,
+    pub(super) organization: Arc<str>,
+    pub(super) function: Arc<str>,
+    /// Names of secrets the subscription adds to the function's own.
+    pub(super) secrets: Vec<String>,
+}
+
+impl Sink for FunctionSink {
+    fn deliver(&self, delivery: Delivery) -> BoxFuture<'_, Answer> {
+        self.try_once(delivery).boxed()
+    }
+
+    fn destination(&self) -> Option<Arc<str>> {
+        Some(run::source_of(&self.function).into())
+    }
+}
+
+impl FunctionSink {
+    async fn try_once(&self, delivery: Delivery) -> Answer {
+        let functions = &self.functions.0;
+        let Some(known) = functions.registry.get(&self.organization, &self.function) else {
+            return Answer::from(Outcome::Released {
+                reason: format!("function {} not found", self.function),
+                code: Some(404),
+                after: None,
+            });
+        };
+        let own = delivery.subscription.0 == known.id;
+        let mut request = match request_from(&delivery.event, own) {
+            Ok(request) => request,
+            Err(error) => return Answer::rejected(format!("the event's data is not JSON: {error}")),
+        };
+        request.secrets.splice(..0, self.secrets.iter().cloned());
+        let mut attempt = Attempt::begin(self, &known, &delivery, &request);
+        let deadline = Instant::now() + delivery.timeout;
+        let revision = known.revision(BUILD_PATIENCE.min(delivery.timeout / 2)).await;
+        let exec = matches!(request.by, CalledBy::Exec { .. });
+        let called = match revision {
+            Some(revision) => {
+                attempt.revision = Some(revision);
+                // The engine gives up a little before the router does, so that the run can be told.
+                let left = deadline.saturating_duration_since(Instant::now());
+                let left = left.saturating_sub((delivery.timeout / 10).min(Duration::from_millis(250)));
+                let timeout = known.timeout.unwrap_or(DEFAULT_TIMEOUT).min(left);
+                self.call(&known, &delivery, &request, revision, timeout).await
+            }
+            None if exec => Ok(failed(InvocationError::Unavailable(not_ready(&known.name)))),
+            None => {
+                attempt.wait();
+                return Answer::from(Outcome::Released {
+                    reason: not_ready(&known.name),
+                    code: None,
+                    after: Some(NOT_READY_FOR),
+                });
+            }
+        };
+        let InvocationResult { result, logs } = match called {
+            Ok(called) => called,
+            Err(error) => {
+                tracing::error!(function = %known.name, %error, "secrets cannot be read");
+                return Answer::released("the secrets of the function cannot be read");
+            }
+        };
+        attempt.end(exec, result, logs)
+    }
+
+    async fn call(
+        &self,
+        known: &Known,
+        delivery: &Delivery,
+        request: &Request,
+        revision: Uuid,
+        timeout: Duration,
+    ) -> Result<InvocationResult, SecretsError> {
+        let functions = &self.functions.0;
+        let names = known.secrets.iter().chain(&request.secrets);
+        let secrets = match collect(&functions.store, &self.organization, names).await {
+            Err(SecretsError::Missing(reason)) => {
+                return Ok(failed(InvocationError::Function(FunctionError {
+                    kind: FunctionErrorKind::Input,
+                    message: format!("error when retrieving secrets from secret store: {reason}"),
+                    stacktrace: Vec::new(),
+                })));
+            }
+            collected => collected?,
+        };
+        let deadline = known.timeout.map(|own| Utc::now() + own);
+        let invocation = Invocation {
+            revision,
+            payload: Bytes::copy_from_slice(request.payload.get().as_bytes()),
+            context: message::context(&delivery.event, &request.by, deadline),
+            secrets,
+            timeout: Some(timeout),
+        };
+        Ok(functions.engine.invoke(invocation).await)
+    }
+}
+
+fn not_ready(function: &str) -> String {
+    format!("function {function} is not READY")
+}
+
+fn failed(error: InvocationError) -> InvocationResult {
+    InvocationResult {
+        result: Err(error),
+        logs: Logs::default(),
+    }
+}
+
+/// An attempt under way, as people see it: whatever ends it, its run does not stay CREATING.
+struct Attempt<'a> {
+    functions: &'a Functions,
+    known: &'a Known,
+    event_id: String,
+    revision: Option<Uuid>,
+    run: Option<Arc<Run>>,
+}
+
+impl<'a> Attempt<'a> {
+    fn begin(sink: &'a FunctionSink, known: &'a Known, delivery: &Delivery, request: &Request) -> Self {
+        let ongoing = &sink.functions.0.ongoing;
+        let executed = ongoing
+            .executed_time(run::name_of(&delivery.id()))
+            .or_else(|| match request.by {
+                CalledBy::Exec { .. } => delivery.event.time().map(run::nanos),
+                CalledBy::Event(_) => None,
+            })
+            .unwrap_or_else(|| run::nanos(Utc::now()));
+        let function = (&*known.name, known.id);
+        let run = Arc::new(run::begun(delivery, function, request, &known.secrets, executed));
+        ongoing.begun(&known.organization, Arc::clone(&run));
+        Self {
+            functions: &sink.functions,
+            known,
+            event_id: delivery.event.id().to_owned(),
+            revision: None,
+            run: Some(run),
+        }
+    }
+
+    /// The function cannot be called yet.
+    fn wait(&mut self) {
+        if let Some(run) = self.run.take() {
+            let waiting = Run {
+                status: Some(Status::Initialized),
+                ..Run::clone(&run)
+            };
+            let ongoing = &self.functions.0.ongoing;
+            ongoing.begun(&self.known.organization, Arc::new(waiting));
+        }
+    }
+
+    /// Tells everybody how the call ended.
+    fn end(&mut self, exec: bool, result: Result<Bytes, InvocationError>, logs: Logs) -> Answer {
+        let functions = &self.functions.0;
+        let organization = &self.known.organization;
+        let Some(begun) = self.run.take() else {
+            return Answer::released("the attempt has ended before");
+        };
+        let at = Utc::now();
+        let run = Arc::new(Run {
+            faas_id: self.revision,
+            ..run::ended(&begun, &result, logs, at)
+        });
+        let answer = match exec {
+            // Its caller has the answer, also a bad one; there is nothing to deliver again.
+            true => Answer::accepted(),
+            false => Answer::from(verdict(&result)),
+        };
+        let there = functions.registry.get(organization, &self.known.name);
+        if there.is_none_or(|there| there.id != self.known.id) {
+            // The function went away meanwhile, and its runs with it.
+            functions.ongoing.forget_function(self.known.id);
+            functions.ongoing.answer(&self.event_id, &run);
+            return answer;
+        }
+        functions.ongoing.ended(organization, Arc::clone(&run));
+        functions.ongoing.answer(&self.event_id, &run);
+        functions.live.run(Arc::clone(organization), Arc::clone(&run));
+        match run::event_of(&run, at) {
+            Ok(event) => answer.with_event(event),
+            Err(error) => {
+                tracing::error!(run = %run.name, %error, "a run cannot be told");
+                answer
+            }
+        }
+    }
+}
+
+impl Drop for Attempt<'_> {
+    /// The router cut the attempt short; it will be made again, or the delivery is given up.
+    fn drop(&mut self) {
+        if let Some(run) = self.run.take() {
+            let cut = InvocationError::Unavailable("the attempt was cut short".to_owned());
+            let run = run::ended(&run, &Err(cut), Logs::default(), Utc::now());
+            let ongoing = &self.functions.0.ongoing;
+            ongoing.ended(&self.known.organization, Arc::new(run));
+        }
+    }
+}
