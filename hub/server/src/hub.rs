@@ -66,6 +66,16 @@ pub(crate) struct Hub {
     pub(crate) redrive: tokio::sync::Mutex<()>,
 }
 
+impl Hub {
+    /// Where people reach the API.
+    pub(crate) fn url(&self) -> String {
+        match self.address.ip().is_unspecified() {
+            true => format!("http://127.0.0.1:{}", self.address.port()),
+            false => format!("http://{}", self.address),
+        }
+    }
+}
+
 impl Deref for Hub {
     type Target = Foundation;
 

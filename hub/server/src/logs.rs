@@ -1,5 +1,7 @@
 //! Structured logs on standard error, filtered by `DISPATCH_LOG`.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -37,6 +39,7 @@ pub fn log_to_stderr(format: LogFormat) {
         LogFormat::Text => {
             let lines = tracing_subscriber::fmt::layer()
                 .with_writer(std::io::stderr)
+                .with_ansi(std::io::stderr().is_terminal())
                 .with_target(false);
             registry.with(lines).try_init()
         }

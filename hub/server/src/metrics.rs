@@ -4,7 +4,7 @@
 //! Depth and age of the lanes are asked of the router when somebody reads `/metrics`, so a lane that is gone is
 //! gone there too.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -52,32 +52,32 @@ pub(crate) fn render(lanes: &[LaneStatus]) -> String {
         Some(Some(handle)) => handle.render(),
         _ => String::new(),
     };
-    let depth = |lane: &LaneStatus| (lane.queued + lane.in_flight + lane.retrying) as f64;
-    per_lane(&mut text, "dispatch_queue_depth", lanes, depth);
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
-    let age = |lane: &LaneStatus| {
-        let oldest = lane.oldest_owed.and_then(|at| u64::try_from(at).ok());
-        oldest.map_or(0.0, |at| {
-            now.saturating_sub(Duration::from_millis(at)).as_secs_f64()
-        })
-    };
-    per_lane(&mut text, "dispatch_oldest_undelivered_seconds", lanes, age);
-    text
-}
-
-/// One gauge for each lane there is now. Names hold nothing that would need escaping.
-fn per_lane(text: &mut String, name: &str, lanes: &[LaneStatus], value: impl Fn(&LaneStatus) -> f64) {
-    let mut lines = format!("# TYPE {name} gauge\n");
+    // A function's own lane may have the name of a subscription; together they are one line.
+    let mut gauges: BTreeMap<(&str, &str), (usize, Duration)> = BTreeMap::new();
     for lane in lanes {
-        let labels = format!(
-            "organization=\"{}\",subscription=\"{}\"",
-            lane.organization, lane.name
-        );
-        lines.push_str(&format!("{name}{{{labels}}} {}\n", value(lane)));
+        let oldest = lane.oldest_owed.and_then(|at| u64::try_from(at).ok());
+        let age = oldest.map_or(Duration::ZERO, |at| now.saturating_sub(Duration::from_millis(at)));
+        let (depth, oldest) = gauges.entry((&lane.organization, &lane.name)).or_default();
+        *depth += lane.queued + lane.in_flight + lane.retrying;
+        *oldest = age.max(*oldest);
     }
-    text.push_str(&lines);
+    let mut depths = "# TYPE dispatch_queue_depth gauge\n".to_owned();
+    let mut ages = "# TYPE dispatch_oldest_undelivered_seconds gauge\n".to_owned();
+    for ((organization, name), (depth, age)) in gauges {
+        // Names hold nothing that would need escaping.
+        let labels = format!("organization=\"{organization}\",subscription=\"{name}\"");
+        depths.push_str(&format!("dispatch_queue_depth{{{labels}}} {depth}\n"));
+        let age = age.as_secs_f64();
+        ages.push_str(&format!(
+            "dispatch_oldest_undelivered_seconds{{{labels}}} {age}\n"
+        ));
+    }
+    text.push_str(&depths);
+    text.push_str(&ages);
+    text
 }
 
 /// Counts what a door took.

@@ -14,6 +14,9 @@ use crate::start::{Server, StartError, start};
 /// What a stop keeps of its time for closing files.
 const CLOSING: Duration = Duration::from_millis(500);
 
+/// A second signal this soon after the first is the same one.
+const ECHO: Duration = Duration::from_millis(300);
+
 /// How a server ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -31,7 +34,7 @@ pub async fn run(config: ServerConfig) -> Result<Exit, StartError> {
     tracing::info!(signal = name, "stopping; once more stops at once");
     let exit = tokio::select! {
         exit = server.stop() => exit,
-        name = signals.next() => {
+        name = signals.again() => {
             tracing::warn!(signal = name, "stopped at once");
             Exit::OutOfTime
         }
@@ -110,6 +113,17 @@ impl Signals {
         Self {
             terminate: listen(SignalKind::terminate(), "SIGTERM"),
             interrupt: listen(SignalKind::interrupt(), "SIGINT"),
+        }
+    }
+
+    /// The next signal that was meant: some wrappers pass one on twice.
+    async fn again(&mut self) -> &'static str {
+        let echo = Instant::now() + ECHO;
+        loop {
+            let name = self.next().await;
+            if Instant::now() > echo {
+                return name;
+            }
         }
     }
 

@@ -24,8 +24,8 @@ use crate::hub::{App, Foundation, Hub};
 use crate::images::Images;
 use crate::serve::Serving;
 use crate::stream::Live;
-use crate::watch::Watch;
 use crate::subscriptions::Subscriptions;
+use crate::watch::Watch;
 use crate::{metrics, project, quickstart, rest};
 
 /// How often the metrics' buffers are emptied.
@@ -134,8 +134,12 @@ pub async fn start(config: ServerConfig) -> Result<Server, StartError> {
     let images = Images::new(&foundation).map_err(unusable)?;
     let drivers = Drivers::new(&foundation);
     let subscriptions = Subscriptions::new(&functions);
-    let lanes = lanes(&foundation, &functions, &subscriptions).await.map_err(in_data)?;
-    let cursor = project::cursor(&foundation.store, recovered.head).await.map_err(in_data)?;
+    let lanes = lanes(&foundation, &functions, &subscriptions)
+        .await
+        .map_err(in_data)?;
+    let cursor = project::cursor(&foundation.store, recovered.head)
+        .await
+        .map_err(in_data)?;
     let limits = dispatch_router::Limits {
         queue_events: config.limits.lane_events,
         ..dispatch_router::Limits::default()
@@ -166,7 +170,7 @@ pub async fn start(config: ServerConfig) -> Result<Server, StartError> {
     if config.quickstart {
         app.tasks.spawn(quickstart::run(app.clone()));
     }
-    let url = format!("http://{}", app.address);
+    let url = app.url();
     tracing::info!(url, data = %config.data.display(), head = recovered.head, "events are taken");
     Ok(Server {
         app,
@@ -212,24 +216,31 @@ async fn address(config: &ServerConfig) -> Result<SocketAddr, StartError> {
         });
     }
     // A name such as localhost has an address of each family; the older one is what clients try first.
-    let first = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first());
-    first.copied().ok_or_else(|| unknown("it has no address".to_owned()))
+    let first = addresses
+        .iter()
+        .find(|address| address.is_ipv4())
+        .or(addresses.first());
+    first
+        .copied()
+        .ok_or_else(|| unknown("it has no address".to_owned()))
 }
 
 async fn bind(config: &ServerConfig, address: SocketAddr) -> Result<TcpListener, StartError> {
     let (host, port) = (config.host.clone(), config.port);
-    TcpListener::bind(address).await.map_err(|error| match error.kind() {
-        std::io::ErrorKind::AddrInUse => StartError::PortInUse { host, port },
-        std::io::ErrorKind::AddrNotAvailable => StartError::Host {
-            host,
-            reason: error.to_string(),
-        },
-        _ => StartError::Port {
-            host,
-            port,
-            reason: error.to_string(),
-        },
-    })
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::AddrInUse => StartError::PortInUse { host, port },
+            std::io::ErrorKind::AddrNotAvailable => StartError::Host {
+                host,
+                reason: error.to_string(),
+            },
+            _ => StartError::Port {
+                host,
+                port,
+                reason: error.to_string(),
+            },
+        })
 }
 
 /// Locks and opens journal and store.
