@@ -7,7 +7,7 @@ mod kit;
 use std::sync::atomic::Ordering;
 
 use dispatch_contract::{AppendError, Log, Placed, SubscriptionId};
-use dispatch_journal::Options;
+use dispatch_journal::{Options, dump, verify};
 use kit::*;
 use uuid::Uuid;
 
@@ -54,6 +54,52 @@ async fn a_failed_sync_is_never_acknowledged_and_leaves_no_trace() {
         assert_eq!(recovered.damage, []);
         soon(journal.close()).await;
     }
+}
+
+#[tokio::test]
+async fn groups_of_a_failed_batch_stay_void_although_they_are_whole_in_the_old_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::default();
+    let (journal, _) = disk.open(dir.path(), &unread());
+    append(&journal, group(&["before"])).await;
+    disk.0.sync.store(true, Ordering::SeqCst);
+    disk.0.keep.store(true, Ordering::SeqCst);
+    disk.0.slow.store(true, Ordering::SeqCst);
+    let syncs = disk.0.syncs.load(Ordering::SeqCst);
+    let mut alone = journal.append(group(&["alone"]));
+    assert!(futures_util::poll!(&mut alone).is_pending());
+    until("the first sync has begun", || {
+        disk.0.syncs.load(Ordering::SeqCst) > syncs
+    })
+    .await;
+    // These gather behind it and share a batch: three frames, all written, none synced.
+    let mut batch: Vec<_> = ["a", "b", "c"].map(|id| journal.append(group(&[id]))).into();
+    for waiting in &mut batch {
+        assert!(futures_util::poll!(waiting).is_pending());
+    }
+    assert!(unavailable(&soon(alone).await));
+    for waiting in batch {
+        assert!(unavailable(&soon(waiting).await));
+    }
+
+    disk.0.sync.store(false, Ordering::SeqCst);
+    disk.0.slow.store(false, Ordering::SeqCst);
+    append(&journal, group(&["d"])).await;
+    let crashed = dir.path().join("crashed");
+    std::fs::create_dir(&crashed).unwrap();
+    for file in segments(dir.path()) {
+        std::fs::copy(&file, crashed.join(file.file_name().unwrap())).unwrap();
+    }
+    let kept = ["before", "d"];
+    assert_eq!(ids(&read_all(&journal).await), kept);
+    soon(journal.close()).await;
+
+    let report = verify(&crashed).unwrap();
+    assert_eq!((report.events, report.damage), (2, Vec::new()));
+    let (journal, recovered) = open(&crashed, &unread());
+    assert_eq!(ids(&read_all(&journal).await), kept);
+    assert_eq!(recovered.damage, []);
+    soon(journal.close()).await;
 }
 
 #[tokio::test]
@@ -176,11 +222,22 @@ async fn what_the_last_batch_left_is_synced_again_before_it_is_believed() {
     let crashed = dir.path().join("b");
     copy(&dir.path().join("a"), &crashed);
     soon(journal.close()).await;
+    let mut place = 0;
+    let damage = dump(&crashed, 1, |located| {
+        place = located.offset;
+        std::ops::ControlFlow::Break(())
+    });
+    assert_eq!(damage.unwrap(), []);
     let disk = FaultyDisk::default();
 
     let (journal, _) = disk.open(&crashed, &unread());
-    let syncs = disk.0.syncs.load(Ordering::SeqCst);
-    assert!(syncs >= 1);
+    let covered = disk.0.synced.lock().unwrap().clone();
+    assert!(
+        covered
+            .iter()
+            .any(|(at, length)| (*at..at + *length as u64).contains(&place)),
+        "the group at {place} is not among {covered:?}"
+    );
     let duplicate = append(&journal, group(&["a"])).await;
     assert_eq!(duplicate.placed, [Placed::Duplicate(1)]);
     soon(journal.close()).await;

@@ -5,8 +5,8 @@
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dispatch_contract::{
@@ -187,6 +187,8 @@ impl Dice {
 pub struct Faults {
     /// Every sync fails.
     pub sync: AtomicBool,
+    /// A sync takes a while, so that groups gather behind it.
+    pub slow: AtomicBool,
     /// Syncs do nothing: for tests with thousands of openings.
     pub idle: AtomicBool,
     /// There is no space to reserve.
@@ -195,7 +197,13 @@ pub struct Faults {
     pub short: AtomicBool,
     /// Reads fail so often.
     pub reads: AtomicUsize,
+    /// Files are not made shorter.
+    pub keep: AtomicBool,
     pub syncs: AtomicU64,
+    /// Offsets and lengths of writes since the last sync.
+    pub unsynced: Mutex<Vec<(u64, usize)>>,
+    /// Those the last sync covered.
+    pub synced: Mutex<Vec<(u64, usize)>>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -263,6 +271,7 @@ impl DiskFile for FaultyFile {
             self.file.write_at(&bytes[..bytes.len() / 2], offset)?;
             return Err(io::Error::other("short write"));
         }
+        self.faults.unsynced.lock().unwrap().push((offset, bytes.len()));
         self.file.write_at(bytes, offset)
     }
     fn allocate(&self, size: u64) -> io::Result<()> {
@@ -272,13 +281,20 @@ impl DiskFile for FaultyFile {
         self.file.allocate(size)
     }
     fn truncate(&self, size: u64) -> io::Result<()> {
+        if self.faults.keep.load(Ordering::SeqCst) {
+            return Ok(());
+        }
         self.file.truncate(size)
     }
     fn sync(&self) -> io::Result<()> {
         self.faults.syncs.fetch_add(1, Ordering::SeqCst);
+        if self.faults.slow.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(200));
+        }
         if self.faults.sync.load(Ordering::SeqCst) {
             return Err(io::Error::other("sync fault"));
         }
+        *self.faults.synced.lock().unwrap() = std::mem::take(&mut *self.faults.unsynced.lock().unwrap());
         if self.faults.idle.load(Ordering::SeqCst) {
             return Ok(());
         }
