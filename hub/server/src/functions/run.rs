@@ -45,7 +45,7 @@ pub(super) fn begun(
         name: name_of(&delivery.id()),
         function_name: function.0.to_owned(),
         function_id: Some(function.1),
-        input: Some(request.payload.clone()),
+        input: told(request.payload.clone()),
         secrets: secrets.iter().chain(&request.secrets).cloned().collect(),
         executed_time,
         status: Some(Status::Creating),
@@ -88,7 +88,7 @@ pub(super) fn ended(
     let error = match output {
         Ok(Ok(output)) => {
             run.status = Some(Status::Ready);
-            run.output = Some(output);
+            run.output = told(output);
             return run;
         }
         Ok(Err(error)) => RunError {
@@ -105,6 +105,11 @@ pub(super) fn ended(
     )]);
     run.error = Some(error);
     run
+}
+
+/// A payload as runs tell it: `null` is left out, as it would be once read back.
+fn told(payload: Box<RawValue>) -> Option<Box<RawValue>> {
+    (payload.get() != "null").then_some(payload)
 }
 
 fn lines(logs: Logs) -> LogLines {
