@@ -23,8 +23,9 @@ use crate::pace::Pace;
 use crate::record::Record;
 use crate::session::{Content, Session, SessionError};
 
-/// How long the server may keep us waiting for news. Reading after it keeps the session alive.
-const QUIET: Duration = Duration::from_secs(30);
+/// How long the server may keep us waiting for news. Reading after it keeps the session alive, and finds what a
+/// wake-up that never came would have told.
+const QUIET: Duration = Duration::from_secs(10);
 /// The same while something is owed.
 const IMPATIENT: Duration = Duration::from_secs(1);
 /// After a refused login: an account is locked by less.

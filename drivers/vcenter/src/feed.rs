@@ -47,7 +47,10 @@ impl Feed {
     ) -> Result<Self, SessionError> {
         let newest = collect(session, content, None, selection, Some(1)).await?;
         session.owe(Call::new("DestroyCollector", &newest));
-        let create = Call::new("CreateFilter", &content.property_collector)
+        // One of our own: what other clients of this vCenter wait for must not disturb what we wait for.
+        let create = Call::new("CreatePropertyCollector", &content.property_collector);
+        let property_collector = returned(&session.call(create).await?.element)?;
+        let create = Call::new("CreateFilter", &property_collector)
             .nested("spec", |spec| {
                 spec.nested("propSet", |set| {
                     set.text("type", "EventHistoryCollector")
@@ -58,11 +61,12 @@ impl Feed {
             .text("partialUpdates", false);
         let filter = returned(&session.call(create).await?.element)?;
         session.owe(Call::new("DestroyPropertyFilter", &filter));
+        session.owe(Call::new("DestroyPropertyCollector", &property_collector));
         let history = collect(session, content, begin, selection, None).await?;
         session.owe(Call::new("DestroyCollector", &history));
         let mut feed = Self {
             history,
-            property_collector: content.property_collector.clone(),
+            property_collector,
             version: String::new(),
         };
         feed.wait(session, Duration::ZERO).await?;

@@ -66,7 +66,7 @@ async fn a_sink_that_fails_for_a_while_and_a_killed_hub_lose_nothing() -> Result
     hub.run().await?;
     acknowledged.extend(post_many(&hub, "after", 500).await?);
     hub.until("attempts are visible", Duration::from_secs(10), |hub| {
-        let pending = hub.json(&["get", "deliveries", "to-target"])?;
+        let pending = hub.json(&["get", "deliveries", "--subscription", "to-target"])?;
         let first = pending
             .as_array()
             .and_then(|p| p.first())
