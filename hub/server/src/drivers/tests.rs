@@ -122,10 +122,7 @@ async fn a_driver_that_ends_is_started_again_later_and_later_and_says_why() {
         (starts[1] - starts[0]) / 1_000_000,
         (starts[2] - starts[1]) / 1_000_000,
     );
-    assert!(
-        (500..900).contains(&first) && (1000..1400).contains(&second),
-        "{first} ms, {second} ms"
-    );
+    assert!(first >= 500 && second >= 1000, "{first} ms, {second} ms");
     let shown = bench.shown().await;
     let reason = shown.reason.unwrap();
     assert_eq!(
