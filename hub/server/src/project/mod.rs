@@ -136,7 +136,11 @@ impl Follower {
                     );
                 }
             }
-            sleep(wait).await;
+            tokio::select! {
+                () = sleep(wait) => {}
+                // The next start feeds them from the cursor.
+                () = self.app.shutdown.cancelled() => return,
+            }
             wait = (wait * 2).min(LONGEST_WAIT);
         }
     }
