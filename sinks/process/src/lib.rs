@@ -8,7 +8,7 @@
 //! cancelled call, [`Process::stop`], a drop) kills the whole group; secrets travel in the frame of a call only,
 //! never in the environment or the arguments; every queue, frame, log and wait has a bound (see [`Settings`]).
 //!
-//! Not here: retry, runs, schemas, HTTP. Read [`pool`] for who gets the next call and [`worker`] for the life of a
+//! Not here: retry, runs, schemas, HTTP. Read `pool.rs` for who gets the next call and `worker.rs` for the life of a
 //! process.
 
 mod engine;

@@ -305,7 +305,10 @@ fn a_runtime_that_ends_in_the_middle_of_calls_leaves_no_process() {
     let start = Instant::now();
     runtime.shutdown_timeout(Duration::from_secs(5));
 
-    assert!(start.elapsed() < Duration::from_secs(4), "the runtime's end was held up");
+    assert!(
+        start.elapsed() < Duration::from_secs(4),
+        "the runtime's end was held up"
+    );
     while alive(group) > 0 {
         assert!(start.elapsed() < Duration::from_secs(5), "processes are left");
         std::thread::sleep(Duration::from_millis(5));
