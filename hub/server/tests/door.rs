@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
@@ -303,6 +304,63 @@ async fn the_old_door_takes_cloudevents_0_1_and_echoes_them() {
         (listed.as_array().unwrap().len(), &listed[0]["type"]),
         (1, &json!("my.event"))
     );
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn an_old_driver_hands_its_events_over_by_its_token() {
+    let (hub, folder) = (Hub::start().await, tempfile::tempdir().unwrap());
+    let (script, token) = (folder.path().join("old-driver"), folder.path().join("token"));
+    let body = format!(
+        "#!/bin/sh\nprintf %s $AUTH_TOKEN > {}\nexec sleep 1000\n",
+        token.display()
+    );
+    std::fs::write(&script, body).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let as_acme = |path, body: Value| hub.post(path).header("X-Dispatch-Org", "acme").json(&body).send();
+    as_acme("/v1/event/drivertypes", json!({"name": "old", "image": script}))
+        .await
+        .unwrap();
+    as_acme("/v1/event/drivers", json!({"name": "d", "type": "old"}))
+        .await
+        .unwrap();
+    support::until("a token", || token.metadata().is_ok_and(|m| m.len() > 0)).await;
+    let path = format!(
+        "/v1/event/ingest?authToken={}",
+        std::fs::read_to_string(&token).unwrap()
+    );
+    let old = |id: &str, version: &str| json!({"eventType": "old.tick", "cloudEventsVersion": version, "source": "d", "eventID": id});
+
+    let one = hub.post_json(&path, &old("1", "0.1")).await;
+    let several = hub
+        .post_json(&path, &json!([old("2", "0.1"), old("3", "0.1")]))
+        .await;
+    let wrong = hub
+        .post_json(&path, &json!([old("4", "0.1"), old("5", "9")]))
+        .await;
+
+    assert_eq!(
+        (one.0, &one.1["eventID"]),
+        (StatusCode::OK, &json!("1")),
+        "{}",
+        one.1
+    );
+    assert_eq!(
+        (several.0, several.1.as_array().unwrap().len()),
+        (StatusCode::OK, 2)
+    );
+    assert_eq!(wrong.0, StatusCode::BAD_REQUEST);
+    let message = wrong.1["message"].as_str().unwrap();
+    assert!(
+        message.contains("event 1 of the batch: cloudEventsVersion"),
+        "{message}"
+    );
+    let request = hub
+        .client
+        .get(hub.url("/v1/events"))
+        .header("X-Dispatch-Org", "acme");
+    let listed = answer(request.send().await.unwrap()).await.1;
+    assert_eq!(ids(&listed), ["1", "2", "3"]);
     hub.stop().await;
 }
 

@@ -33,6 +33,7 @@ async fn what_nobody_serves_is_an_error_document() {
     let hub = Hub::start().await;
 
     let unknown = hub.client.get(hub.url("/v1/nothing?x=1")).send().await.unwrap();
+    let of_the_original = hub.client.get(hub.url("/v1/iam/policy")).send().await.unwrap();
     let method = hub
         .client
         .request(Method::PATCH, hub.url("/v1/events"))
@@ -62,6 +63,7 @@ async fn what_nobody_serves_is_an_error_document() {
         "{document}"
     );
     assert_eq!(slash.status(), StatusCode::OK);
+    assert_eq!(of_the_original.status(), StatusCode::NOT_IMPLEMENTED);
     hub.stop().await;
 }
 
@@ -121,6 +123,9 @@ async fn the_api_describes_every_route_it_serves() {
         for (method, operation) in methods.as_object().unwrap() {
             assert!(operation["operationId"].is_string(), "{method} {path}");
             assert!(operation["summary"].is_string(), "{method} {path}");
+            let of_the_hub = operation["tags"][0] == "hub" || method == "options";
+            let organization = operation["parameters"].to_string().contains("X-Dispatch-Org");
+            assert_ne!(of_the_hub, organization, "{method} {path}");
         }
     }
     hub.stop().await;

@@ -66,12 +66,35 @@ fn documented() -> OpenApiRouter<App> {
 
 /// The API as OpenAPI 3.1, generated from the routes.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    documented().split_for_parts().1
+    described(documented().split_for_parts().1)
+}
+
+/// Says of every operation about resources that it has an organization.
+fn described(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
+    for item in document.paths.paths.values_mut() {
+        let operations = [
+            &mut item.get,
+            &mut item.put,
+            &mut item.post,
+            &mut item.delete,
+        ];
+        for operation in operations.into_iter().flatten() {
+            let of_the_hub = operation.tags.iter().flatten().any(|tag| tag == "hub");
+            if !of_the_hub {
+                operation
+                    .parameters
+                    .get_or_insert_default()
+                    .push(organization::parameter().into());
+            }
+        }
+    }
+    document
 }
 
 /// The whole API.
 pub(crate) fn router(app: App) -> Router {
     let (routes, document) = documented().split_for_parts();
+    let document = described(document);
     let routes = routes
         .route("/openapi.json", get(move || async move { Json(document) }))
         .layer(DefaultBodyLimit::max(RESOURCE_BYTES))

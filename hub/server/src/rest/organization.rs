@@ -6,6 +6,10 @@ use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 
+use utoipa::openapi::Required;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+
 use super::error::ApiError;
 
 /// Name of the header.
@@ -37,6 +41,17 @@ impl Organization {
             )),
         }
     }
+}
+
+/// The header as OpenAPI tells of it.
+pub(crate) fn parameter() -> Parameter {
+    ParameterBuilder::new()
+        .name("X-Dispatch-Org")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some("The organization; `dispatch` if absent."))
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .build()
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Organization {

@@ -19,9 +19,22 @@ use super::error::ApiError;
 /// Longest message taken over from an extractor.
 const MESSAGE_BYTES: usize = 4096;
 
-/// 404 for a path nobody serves.
-pub(crate) async fn unknown_route() -> ApiError {
-    ApiError::not_found("resource does not exist")
+/// Resources of the original that are not here.
+const NOT_HERE: [&str; 5] = ["iam", "api", "application", "serviceclass", "serviceinstance"];
+
+/// 404 for a path nobody serves; 501 for what the original had there.
+pub(crate) async fn unknown_route(uri: Uri) -> ApiError {
+    let resource = uri
+        .path()
+        .strip_prefix("/v1/")
+        .and_then(|rest| rest.split('/').next());
+    match resource {
+        Some(name) if NOT_HERE.contains(&name) => ApiError::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "Endpoint is not implemented in this version of Dispatch",
+        ),
+        _ => ApiError::not_found("resource does not exist"),
+    }
 }
 
 /// The same router, which also finds `/path` for `/path/` and the other way round.
