@@ -72,12 +72,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 /// Says of every operation about resources that it has an organization.
 fn described(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
     for item in document.paths.paths.values_mut() {
-        let operations = [
-            &mut item.get,
-            &mut item.put,
-            &mut item.post,
-            &mut item.delete,
-        ];
+        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
         for operation in operations.into_iter().flatten() {
             let of_the_hub = operation.tags.iter().flatten().any(|tag| tag == "hub");
             if !of_the_hub {
