@@ -4,10 +4,14 @@
 
 mod support;
 
+use std::time::Duration;
+
 use dispatch_fixtures::target::Target;
+use dispatch_server::Exit;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use support::{Hub, answer, event, until};
+use tokio::time::{Instant, timeout};
 
 fn count(value: &Value) -> usize {
     value.as_array().map_or(0, Vec::len)
@@ -139,6 +143,83 @@ async fn dead_letters_survive_a_restart_and_can_be_forgotten() {
     assert_eq!(answer(all).await.1, json!({"deleted": 1}));
     assert_eq!(count(&hub.get("/v1/deadletters").await), 0);
     hub.stop().await;
+}
+
+#[tokio::test]
+async fn the_read_models_can_be_dropped_and_are_fed_again() {
+    let (hub, target) = (Hub::start().await, Target::start().await.unwrap());
+    target.answer(400);
+    hub.subscribe("refuses", "t", &target.url(), json!({})).await;
+    for id in ["a", "b"] {
+        hub.event(&event(id, "t")).await;
+    }
+    let letters = hub.until("/v1/deadletters", |l| count(l) == 2).await;
+    target.answer(204);
+    let first = json!({"ids": [letters[0]["id"]]});
+    assert_eq!(
+        hub.post_json("/v1/deadletters/redrive", &first).await.1["redriven"],
+        1
+    );
+    until("it arrived", || target.accepted().len() == 1).await;
+
+    let data = hub.data();
+    let folder = hub.stop().await;
+    for file in std::fs::read_dir(data).unwrap() {
+        let path = file.unwrap().path();
+        if path.to_string_lossy().contains("views.db") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    let hub = Hub::start_in(folder).await;
+
+    let fed = hub
+        .until("/v1/deadletters?redriven=true", |l| count(l) == 2)
+        .await;
+    let of = |letters: &Value, field: &str| {
+        letters
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|l| l[field].clone())
+            .collect::<Vec<_>>()
+    };
+    for field in ["id", "subscription", "reason", "attempts", "time", "event"] {
+        assert_eq!(of(&fed, field), of(&letters, field), "{field}");
+    }
+    assert_eq!(
+        hub.until("/v1/deadletters", |l| count(l) == 1).await[0]["id"],
+        letters[1]["id"]
+    );
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_ends_in_time_although_a_web_hook_does_not_answer() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", silent.local_addr().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = support::config(folder.path());
+    config.limits.drain = Duration::from_secs(1);
+    let hub = Hub::start_with(folder, config).await;
+    hub.subscribe("silent", "t", &url, json!({})).await;
+    hub.event(&event("a", "t")).await;
+    let (_connection, _) = timeout(support::PATIENCE, silent.accept())
+        .await
+        .unwrap()
+        .unwrap();
+
+    let stopped = Instant::now();
+    let (exit, folder) = hub.end().await;
+    let took = stopped.elapsed();
+    let hub = Hub::start_in(folder).await;
+
+    assert_eq!(exit, Exit::OutOfTime);
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    timeout(support::PATIENCE, silent.accept())
+        .await
+        .unwrap()
+        .unwrap();
+    hub.end().await;
 }
 
 #[tokio::test]

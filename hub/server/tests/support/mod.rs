@@ -28,8 +28,13 @@ impl Hub {
     }
 
     pub async fn start_in(folder: TempDir) -> Self {
+        let config = config(folder.path());
+        Self::start_with(folder, config).await
+    }
+
+    pub async fn start_with(folder: TempDir, config: ServerConfig) -> Self {
         dispatch_fixtures::crypto();
-        let server = start(config(folder.path())).await.unwrap();
+        let server = start(config).await.unwrap();
         Self {
             server,
             folder,
@@ -44,9 +49,15 @@ impl Hub {
     }
 
     pub async fn stop(self) -> TempDir {
-        let exit = timeout(PATIENCE, self.server.stop()).await.unwrap();
+        let (exit, folder) = self.end().await;
         assert_eq!(exit, Exit::Drained);
-        self.folder
+        folder
+    }
+
+    /// Stops it, however that ends.
+    pub async fn end(self) -> (Exit, TempDir) {
+        let exit = timeout(PATIENCE, self.server.stop()).await.unwrap();
+        (exit, self.folder)
     }
 
     pub fn url(&self, path: &str) -> String {
