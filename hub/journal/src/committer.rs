@@ -383,12 +383,11 @@ impl Committer {
     }
 
     /// Asks for the next file when the active one is half full.
-    fn prepare_next(&self) {
+    fn prepare_next(&mut self) {
         if let Some(active) = &self.active
             && active.end > active.capacity / 2
-            && !self.upkeep.has_spare()
         {
-            self.upkeep.ask(Job::Prepare);
+            self.upkeep.prepare();
         }
     }
 

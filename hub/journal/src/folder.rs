@@ -22,7 +22,7 @@ pub(crate) fn lock_folder(dir: &Path) -> Result<File, OpenError> {
         dir: dir.to_owned(),
         source,
     };
-    std::fs::create_dir_all(dir).map_err(unwritable)?;
+    make_durably(dir).map_err(unwritable)?;
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -37,6 +37,20 @@ pub(crate) fn lock_folder(dir: &Path) -> Result<File, OpenError> {
             source,
         }),
     }
+}
+
+/// Makes the folder and those above it, and their names durable: a file is no safer than its folder's name.
+fn make_durably(dir: &Path) -> io::Result<()> {
+    let missing: Vec<_> = dir.ancestors().take_while(|d| !d.exists()).collect();
+    std::fs::create_dir_all(dir)?;
+    for made in missing {
+        match made.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => File::open(".")?.sync_all()?,
+            Some(parent) => File::open(parent)?.sync_all()?,
+            None => {}
+        }
+    }
+    Ok(())
 }
 
 /// The segments of a folder, oldest first.

@@ -110,10 +110,10 @@ impl Journal {
             age: options.retain_age,
             bytes: options.retain_bytes,
         };
-        let upkeep = Upkeep::start(view.clone(), policy, options.segment_bytes).map_err(failed)?;
+        let mut upkeep = Upkeep::start(view.clone(), policy, options.segment_bytes).map_err(failed)?;
         let jobs = upkeep.jobs();
         if recovery.active.is_none() {
-            upkeep.ask(Job::Prepare);
+            upkeep.prepare();
         }
         let committer = Committer {
             view: view.clone(),
@@ -153,8 +153,12 @@ impl Journal {
     /// Nobody needs anything at or before `sequence`: retention may remove it when it is old or too much.
     /// Until this is called nothing is removed. What comes after is kept, whatever its age.
     pub fn set_floor(&self, sequence: Sequence) {
-        let before = self.inner.view.floor.swap(sequence, Ordering::AcqRel);
-        if sequence > before && self.inner.upkeep.try_send(Job::Retain).is_err() {
+        let view = &self.inner.view;
+        let before = view.floor.swap(sequence, Ordering::AcqRel);
+        let frees_oldest = view
+            .end_of_oldest()
+            .is_some_and(|last| (before + 1..=sequence).contains(&last));
+        if frees_oldest && self.inner.upkeep.try_send(Job::Retain).is_err() {
             tracing::trace!("retention looks at the new floor with its next tick");
         }
     }

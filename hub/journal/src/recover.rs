@@ -298,15 +298,11 @@ impl Recover<'_> {
         if walked.end < options.segment_bytes {
             match active.file.allocate(options.segment_bytes) {
                 Ok(()) => active.capacity = options.segment_bytes,
-                Err(e)
-                    if matches!(
-                        e.kind(),
-                        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-                    ) =>
-                {
+                // What is there can still be read; the next append looks for space in a new segment.
+                Err(error) => {
+                    tracing::warn!(path = %segment.path.display(), %error, "cannot reserve space for the journal");
                     active.file.truncate(walked.end)?;
                 }
-                Err(e) => return Err(e),
             }
         }
         if !marked && active.room() > 0 {
@@ -323,19 +319,16 @@ impl Recover<'_> {
 /// Writes the bytes from `from` to the end once more, so that the next sync covers them: a failed sync of the process
 /// before this one may have left them in memory only.
 fn write_again(active: &Active, from: u64) -> io::Result<()> {
-    let mut block = vec![0u8; 64 * 1024];
+    let mut sector = [0u8; 4096];
     let mut at = from;
     while at < active.end {
-        let part = usize::try_from(active.end - at)
-            .unwrap_or(usize::MAX)
-            .min(block.len());
-        match active.file.read_at(&mut block[..part], at)? {
-            0 => break,
-            n => {
-                active.file.write_at(&block[..n], at)?;
-                at += n as u64;
-            }
+        let next = (at + 1).next_multiple_of(sector.len() as u64).min(active.end);
+        let part = &mut sector[..(next - at) as usize];
+        // A sector that cannot be read is damage and was named as such.
+        if let Ok(read) = active.file.read_at(part, at) {
+            active.file.write_at(&part[..read], at)?;
         }
+        at = next;
     }
     Ok(())
 }

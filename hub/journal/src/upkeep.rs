@@ -46,6 +46,8 @@ pub(crate) enum Job {
 pub(crate) struct Upkeep {
     jobs: SyncSender<Job>,
     spare: Arc<Mutex<Option<Spare>>>,
+    /// A spare file was asked for and not yet taken.
+    preparing: bool,
     thread: JoinHandle<()>,
 }
 
@@ -63,7 +65,12 @@ impl Upkeep {
         let thread = std::thread::Builder::new()
             .name("dispatch-upkeep".into())
             .spawn(move || worker.run(&inbox))?;
-        Ok(Self { jobs, spare, thread })
+        Ok(Self {
+            jobs,
+            spare,
+            preparing: false,
+            thread,
+        })
     }
 
     /// For others than the committer to ask for retention.
@@ -77,12 +84,16 @@ impl Upkeep {
         }
     }
 
-    pub(crate) fn take_spare(&self) -> Option<Spare> {
-        lock(&self.spare).take()
+    /// Asks for a spare file, once until it is taken.
+    pub(crate) fn prepare(&mut self) {
+        if !std::mem::replace(&mut self.preparing, true) {
+            self.ask(Job::Prepare);
+        }
     }
 
-    pub(crate) fn has_spare(&self) -> bool {
-        lock(&self.spare).is_some()
+    pub(crate) fn take_spare(&mut self) -> Option<Spare> {
+        self.preparing = false;
+        lock(&self.spare).take()
     }
 
     pub(crate) fn return_spare(&self, spare: Spare) {

@@ -92,6 +92,13 @@ impl View {
         read(&self.segments).first().map_or(1, |s| s.header.first)
     }
 
+    /// The last sequence of the oldest segment, if that is complete.
+    pub(crate) fn end_of_oldest(&self) -> Option<Sequence> {
+        read(&self.segments)
+            .get(1)
+            .map(|s| s.header.first.saturating_sub(1))
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
