@@ -43,7 +43,9 @@ impl Functions {
             found => found?,
         };
         let known = inner.registry.get(organization, name);
-        if function.status != Some(Status::Ready) || known.is_none_or(|known| known.id != function.id) {
+        // One that is being built is called as soon as it is READY; one in ERROR never would be.
+        let will_be_ready = !matches!(function.status, None | Some(Status::Error | Status::Deleting));
+        if !will_be_ready || known.is_none_or(|known| known.id != function.id) {
             return Err(ApiError::conflict(format!("function {name} is not READY")));
         }
         let (event, data) = call(name, asked, inner.max_input)?;

@@ -539,6 +539,23 @@ async fn an_event_is_a_run_and_a_failing_one_shows_its_next_attempt() {
 }
 
 #[tokio::test]
+async fn a_call_right_after_the_creation_waits_until_the_function_is_built() {
+    let folder = TempDir::new().unwrap();
+    let stage = Stage::new(folder.path()).await;
+    stage.seed().await;
+
+    let created = stage
+        .functions
+        .create("dispatch", function("hello", HELLO))
+        .await
+        .unwrap();
+    let run = stage.exec("hello", json!({"blocking": true})).await;
+
+    assert_eq!(created.status, Some(Status::Initialized));
+    assert_eq!(run.status, Some(Status::Ready), "{run:?}");
+}
+
+#[tokio::test]
 async fn a_delivery_after_a_restart_waits_until_the_function_is_deployed_again() {
     let folder = TempDir::new().unwrap();
     let subscription = || vec![(Uuid::from_u128(1), "f", quick(0))];
