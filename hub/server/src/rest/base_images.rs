@@ -7,7 +7,7 @@ use dispatch_schemas::BaseImage;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::error::{ApiError, ErrorBody};
+use super::error::ApiError;
 use super::organization::Organization;
 use super::tags::Tagged;
 use crate::hub::App;
@@ -21,7 +21,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 
 /// All base images of the organization.
 #[utoipa::path(get, path = "/v1/baseimage", tag = "image", operation_id = "getBaseImages", params(Tagged),
-    responses((status = 200, body = [BaseImage]), (status = 400, body = ErrorBody)))]
+    responses((status = 200, body = [BaseImage]), (status = 400, body = dispatch_schemas::Error)))]
 async fn list(
     State(app): State<App>,
     Organization(organization): Organization,
@@ -33,7 +33,7 @@ async fn list(
 
 /// Keeps a new base image. It is READY when its language's runtime is found on this machine.
 #[utoipa::path(post, path = "/v1/baseimage", tag = "image", operation_id = "addBaseImage", request_body = BaseImage,
-    responses((status = 201, body = BaseImage), (status = 400, body = ErrorBody), (status = 409, body = ErrorBody)))]
+    responses((status = 201, body = BaseImage), (status = 400, body = dispatch_schemas::Error), (status = 409, body = dispatch_schemas::Error)))]
 async fn add(
     State(app): State<App>,
     Organization(organization): Organization,
@@ -46,7 +46,7 @@ async fn add(
 /// One base image.
 #[utoipa::path(get, path = "/v1/baseimage/{baseImageName}", tag = "image", operation_id = "getBaseImageByName",
     params(("baseImageName" = String, Path, description = "Name of the base image")),
-    responses((status = 200, body = BaseImage), (status = 404, body = ErrorBody)))]
+    responses((status = 200, body = BaseImage), (status = 404, body = dispatch_schemas::Error)))]
 async fn get(
     State(app): State<App>,
     Organization(organization): Organization,
@@ -58,7 +58,7 @@ async fn get(
 /// Changes a base image and looks for its runtime again.
 #[utoipa::path(put, path = "/v1/baseimage/{baseImageName}", tag = "image", operation_id = "updateBaseImageByName",
     params(("baseImageName" = String, Path, description = "Name of the base image")), request_body = BaseImage,
-    responses((status = 200, body = BaseImage), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+    responses((status = 200, body = BaseImage), (status = 400, body = dispatch_schemas::Error), (status = 404, body = dispatch_schemas::Error)))]
 async fn update(
     State(app): State<App>,
     Organization(organization): Organization,
@@ -71,7 +71,7 @@ async fn update(
 /// Forgets a base image.
 #[utoipa::path(delete, path = "/v1/baseimage/{baseImageName}", tag = "image", operation_id = "deleteBaseImageByName",
     params(("baseImageName" = String, Path, description = "Name of the base image")),
-    responses((status = 200, body = BaseImage), (status = 404, body = ErrorBody)))]
+    responses((status = 200, body = BaseImage), (status = 404, body = dispatch_schemas::Error)))]
 async fn delete(
     State(app): State<App>,
     Organization(organization): Organization,

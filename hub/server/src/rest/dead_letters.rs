@@ -16,7 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::error::{ApiError, ErrorBody};
+use super::error::ApiError;
 use super::organization::Organization;
 use crate::hub::App;
 use crate::redrive::{self, Redriven};
@@ -51,7 +51,7 @@ struct Which {
 
 /// Dead letters, oldest first.
 #[utoipa::path(get, path = "/v1/deadletters", tag = "delivery", operation_id = "getDeadLetters", params(Which),
-    responses((status = 200, body = [DeadLetter]), (status = 400, body = ErrorBody)))]
+    responses((status = 200, body = [DeadLetter]), (status = 400, body = dispatch_schemas::Error)))]
 async fn list(
     State(app): State<App>,
     Organization(organization): Organization,
@@ -70,7 +70,7 @@ async fn list(
 /// One dead letter.
 #[utoipa::path(get, path = "/v1/deadletters/{id}", tag = "delivery", operation_id = "getDeadLetter",
     params(("id" = String, Path, description = "`<sequence>-<subscription id>`")),
-    responses((status = 200, body = DeadLetter), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+    responses((status = 200, body = DeadLetter), (status = 400, body = dispatch_schemas::Error), (status = 404, body = dispatch_schemas::Error)))]
 async fn get(
     State(app): State<App>,
     Organization(organization): Organization,
@@ -83,7 +83,7 @@ async fn get(
 /// Forgets a dead letter.
 #[utoipa::path(delete, path = "/v1/deadletters/{id}", tag = "delivery", operation_id = "deleteDeadLetter",
     params(("id" = String, Path, description = "`<sequence>-<subscription id>`")),
-    responses((status = 200, body = DeadLetter), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+    responses((status = 200, body = DeadLetter), (status = 400, body = dispatch_schemas::Error), (status = 404, body = dispatch_schemas::Error)))]
 async fn delete(
     State(app): State<App>,
     Organization(organization): Organization,
@@ -111,7 +111,7 @@ struct Deleted {
 
 /// Forgets all dead letters of a subscription.
 #[utoipa::path(delete, path = "/v1/deadletters", tag = "delivery", operation_id = "deleteDeadLetters", params(Of),
-    responses((status = 200, body = Deleted), (status = 400, body = ErrorBody)))]
+    responses((status = 200, body = Deleted), (status = 400, body = dispatch_schemas::Error)))]
 async fn delete_all(
     State(app): State<App>,
     Organization(organization): Organization,
@@ -149,8 +149,8 @@ struct Redrive {
 /// Gives dead letters to their subscriptions again.
 #[utoipa::path(post, path = "/v1/deadletters/redrive", tag = "delivery", operation_id = "redriveDeadLetters",
     request_body = Redrive,
-    responses((status = 200, body = Redriven), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
-        (status = 503, body = ErrorBody)))]
+    responses((status = 200, body = Redriven), (status = 400, body = dispatch_schemas::Error), (status = 404, body = dispatch_schemas::Error),
+        (status = 503, body = dispatch_schemas::Error)))]
 async fn redrive(
     State(app): State<App>,
     Organization(organization): Organization,
@@ -180,7 +180,7 @@ struct Pending {
 
 /// Deliveries that have not ended and are in memory, with attempts and the last error.
 #[utoipa::path(get, path = "/v1/deliveries", tag = "delivery", operation_id = "getDeliveries", params(Pending),
-    responses((status = 200, body = [PendingDelivery]), (status = 404, body = ErrorBody)))]
+    responses((status = 200, body = [PendingDelivery]), (status = 404, body = dispatch_schemas::Error)))]
 async fn deliveries(
     State(app): State<App>,
     Organization(organization): Organization,

@@ -10,7 +10,7 @@ use dispatch_schemas::{DriverType, Resource as _};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::error::{ApiError, ErrorBody};
+use super::error::ApiError;
 use super::organization::Organization;
 use super::tags::Tagged;
 use crate::hub::App;
@@ -24,7 +24,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 
 /// All event driver types of the organization.
 #[utoipa::path(get, path = "/v1/event/drivertypes", tag = "driver", operation_id = "getDriverTypes",
-    params(Tagged), responses((status = 200, body = [DriverType]), (status = 400, body = ErrorBody)))]
+    params(Tagged), responses((status = 200, body = [DriverType]), (status = 400, body = dispatch_schemas::Error)))]
 async fn list(
     State(app): State<App>,
     Organization(organization): Organization,
@@ -35,8 +35,8 @@ async fn list(
 
 /// Registers an event driver type: a path to a program, or an image whose driver is here.
 #[utoipa::path(post, path = "/v1/event/drivertypes", tag = "driver", operation_id = "addDriverType",
-    request_body = DriverType, responses((status = 201, body = DriverType), (status = 400, body = ErrorBody),
-    (status = 409, body = ErrorBody)))]
+    request_body = DriverType, responses((status = 201, body = DriverType), (status = 400, body = dispatch_schemas::Error),
+    (status = 409, body = dispatch_schemas::Error)))]
 async fn add(
     State(app): State<App>,
     Organization(organization): Organization,
@@ -50,7 +50,7 @@ async fn add(
 /// One event driver type.
 #[utoipa::path(get, path = "/v1/event/drivertypes/{driverTypeName}", tag = "driver", operation_id = "getDriverType",
     params(("driverTypeName" = String, Path, description = "Name of the type")),
-    responses((status = 200, body = DriverType), (status = 404, body = ErrorBody)))]
+    responses((status = 200, body = DriverType), (status = 404, body = dispatch_schemas::Error)))]
 async fn get(
     State(app): State<App>,
     Organization(organization): Organization,
@@ -63,7 +63,7 @@ async fn get(
 #[utoipa::path(put, path = "/v1/event/drivertypes/{driverTypeName}", tag = "driver",
     operation_id = "updateDriverType",
     params(("driverTypeName" = String, Path, description = "Name of the type")), request_body = DriverType,
-    responses((status = 200, body = DriverType), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+    responses((status = 200, body = DriverType), (status = 400, body = dispatch_schemas::Error), (status = 404, body = dispatch_schemas::Error)))]
 async fn update(
     State(app): State<App>,
     Organization(organization): Organization,
@@ -78,7 +78,7 @@ async fn update(
 #[utoipa::path(delete, path = "/v1/event/drivertypes/{driverTypeName}", tag = "driver",
     operation_id = "deleteDriverType",
     params(("driverTypeName" = String, Path, description = "Name of the type")),
-    responses((status = 200, body = DriverType), (status = 404, body = ErrorBody)))]
+    responses((status = 200, body = DriverType), (status = 404, body = dispatch_schemas::Error)))]
 async fn delete(
     State(app): State<App>,
     Organization(organization): Organization,

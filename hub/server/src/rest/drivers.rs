@@ -7,7 +7,7 @@ use dispatch_schemas::Driver;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::error::{ApiError, ErrorBody};
+use super::error::ApiError;
 use super::organization::Organization;
 use super::tags::Tagged;
 use crate::drivers::Detail;
@@ -22,7 +22,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 
 /// All event drivers of the organization.
 #[utoipa::path(get, path = "/v1/event/drivers", tag = "driver", operation_id = "getDrivers",
-    params(Tagged), responses((status = 200, body = [Driver]), (status = 400, body = ErrorBody)))]
+    params(Tagged), responses((status = 200, body = [Driver]), (status = 400, body = dispatch_schemas::Error)))]
 async fn list(
     State(app): State<App>,
     Organization(organization): Organization,
@@ -37,7 +37,7 @@ async fn list(
 
 /// Creates an event driver and starts it. A schedule is answered with its next three ticks.
 #[utoipa::path(post, path = "/v1/event/drivers", tag = "driver", operation_id = "addDriver", request_body = Driver,
-    responses((status = 201, body = Driver), (status = 400, body = ErrorBody), (status = 409, body = ErrorBody)))]
+    responses((status = 201, body = Driver), (status = 400, body = dispatch_schemas::Error), (status = 409, body = dispatch_schemas::Error)))]
 async fn add(
     State(app): State<App>,
     Organization(organization): Organization,
@@ -50,7 +50,7 @@ async fn add(
 /// One event driver; when it does not work, with its last log lines.
 #[utoipa::path(get, path = "/v1/event/drivers/{driverName}", tag = "driver", operation_id = "getDriver",
     params(("driverName" = String, Path, description = "Name of the driver")),
-    responses((status = 200, body = Driver), (status = 404, body = ErrorBody)))]
+    responses((status = 200, body = Driver), (status = 404, body = dispatch_schemas::Error)))]
 async fn get(
     State(app): State<App>,
     Organization(organization): Organization,
@@ -63,7 +63,7 @@ async fn get(
 /// Replaces an event driver: its process is stopped and started with the new settings. Its checkpoint stays.
 #[utoipa::path(put, path = "/v1/event/drivers/{driverName}", tag = "driver", operation_id = "updateDriver",
     params(("driverName" = String, Path, description = "Name of the driver")), request_body = Driver,
-    responses((status = 200, body = Driver), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+    responses((status = 200, body = Driver), (status = 400, body = dispatch_schemas::Error), (status = 404, body = dispatch_schemas::Error)))]
 async fn update(
     State(app): State<App>,
     Organization(organization): Organization,
@@ -76,7 +76,7 @@ async fn update(
 /// Removes an event driver. Answers when its process has ended.
 #[utoipa::path(delete, path = "/v1/event/drivers/{driverName}", tag = "driver", operation_id = "deleteDriver",
     params(("driverName" = String, Path, description = "Name of the driver")),
-    responses((status = 200, body = Driver), (status = 404, body = ErrorBody)))]
+    responses((status = 200, body = Driver), (status = 404, body = dispatch_schemas::Error)))]
 async fn delete(
     State(app): State<App>,
     Organization(organization): Organization,

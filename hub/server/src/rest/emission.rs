@@ -17,7 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::error::{ApiError, ErrorBody};
+use super::error::ApiError;
 use super::organization::Organization;
 use crate::door;
 use crate::event01;
@@ -30,7 +30,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 
 /// Emits one event, CloudEvents 0.1 inline.
 #[utoipa::path(post, path = "/v1/event/", tag = "event", operation_id = "emitEvent", request_body = Emission,
-    responses((status = 200, body = Emission), (status = 400, body = ErrorBody), (status = 503, body = ErrorBody)))]
+    responses((status = 200, body = Emission), (status = 400, body = dispatch_schemas::Error), (status = 503, body = dispatch_schemas::Error)))]
 async fn emit(
     State(app): State<App>,
     Organization(organization): Organization,
@@ -62,8 +62,8 @@ enum Echo {
 /// Takes events of a driver, CloudEvents 0.1 inline; an array is taken whole or not at all.
 #[utoipa::path(post, path = "/v1/event/ingest", tag = "event", operation_id = "ingestEvent", params(Token),
     request_body = Emission,
-    responses((status = 200, body = Echo), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
-        (status = 503, body = ErrorBody)))]
+    responses((status = 200, body = Echo), (status = 400, body = dispatch_schemas::Error), (status = 401, body = dispatch_schemas::Error),
+        (status = 503, body = dispatch_schemas::Error)))]
 async fn ingest(
     State(app): State<App>,
     Query(token): Query<Token>,

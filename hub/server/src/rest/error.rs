@@ -9,8 +9,6 @@ use axum::response::{IntoResponse, Response};
 use dispatch_contract::{AppendError, EventError};
 use dispatch_schemas::Invalid;
 use dispatch_store::StoreError;
-use serde::Serialize;
-use utoipa::ToSchema;
 
 /// An answer that says what went wrong and whose fault it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,16 +19,6 @@ pub(crate) struct ApiError {
     pub(crate) message: String,
     /// When it is worth asking again.
     pub(crate) retry_after: Option<Duration>,
-}
-
-/// Body of every error answer.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-#[schema(as = Error)]
-pub(crate) struct ErrorBody {
-    /// The status code.
-    pub(crate) code: u16,
-    /// What is wrong.
-    pub(crate) message: String,
 }
 
 impl ApiError {
@@ -77,8 +65,8 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let body = ErrorBody {
-            code: self.status.as_u16(),
+        let body = dispatch_schemas::Error {
+            code: self.status.as_u16().into(),
             message: self.message,
         };
         let mut response = (self.status, Json(body)).into_response();

@@ -23,7 +23,7 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::error::{ApiError, ErrorBody};
+use super::error::ApiError;
 use super::organization::Organization;
 use crate::door::{self, Accepted};
 use crate::hub::App;
@@ -46,9 +46,9 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 #[utoipa::path(post, path = "/v1/events", tag = "event", operation_id = "postEvents",
     request_body(content(("application/cloudevents+json"), ("application/cloudevents-batch+json"), ("application/octet-stream")),
         description = "One event, a batch, or (binary mode, attributes as ce- headers) the data alone"),
-    responses((status = 202, body = Accepted), (status = 400, body = ErrorBody), (status = 413, body = ErrorBody),
-        (status = 415, body = ErrorBody), (status = 431, body = ErrorBody),
-        (status = 503, description = "Not now; Retry-After says when", body = ErrorBody)))]
+    responses((status = 202, body = Accepted), (status = 400, body = dispatch_schemas::Error), (status = 413, body = dispatch_schemas::Error),
+        (status = 415, body = dispatch_schemas::Error), (status = 431, body = dispatch_schemas::Error),
+        (status = 503, description = "Not now; Retry-After says when", body = dispatch_schemas::Error)))]
 async fn post(
     State(app): State<App>,
     Organization(organization): Organization,
@@ -109,7 +109,7 @@ impl Which {
 /// The events that came in last, oldest first; or, with `follow`, those that come in.
 #[utoipa::path(get, path = "/v1/events", tag = "event", operation_id = "getEvents", params(Which),
     responses((status = 200, content((Vec<EventRecord> = "application/json"), (EventRecord = "text/event-stream"))),
-        (status = 503, body = ErrorBody)))]
+        (status = 503, body = dispatch_schemas::Error)))]
 async fn list(
     State(app): State<App>,
     Organization(organization): Organization,

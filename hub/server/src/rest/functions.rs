@@ -9,7 +9,7 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::error::{ApiError, ErrorBody};
+use super::error::ApiError;
 use super::organization::Organization;
 use super::tags::Tagged;
 use crate::hub::App;
@@ -31,7 +31,7 @@ struct Which {
 
 /// The functions of the organization.
 #[utoipa::path(get, path = "/v1/function", tag = "function", operation_id = "getFunctions", params(Which, Tagged),
-    responses((status = 200, body = [Function]), (status = 400, body = ErrorBody)))]
+    responses((status = 200, body = [Function]), (status = 400, body = dispatch_schemas::Error)))]
 async fn list(
     State(app): State<App>,
     Organization(organization): Organization,
@@ -47,8 +47,8 @@ async fn list(
 
 /// Keeps a new function and deploys it.
 #[utoipa::path(post, path = "/v1/function", tag = "function", operation_id = "addFunction", request_body = Function,
-    responses((status = 201, body = Function), (status = 400, body = ErrorBody), (status = 409, body = ErrorBody),
-        (status = 413, body = ErrorBody)))]
+    responses((status = 201, body = Function), (status = 400, body = dispatch_schemas::Error), (status = 409, body = dispatch_schemas::Error),
+        (status = 413, body = dispatch_schemas::Error)))]
 async fn add(
     State(app): State<App>,
     Organization(organization): Organization,
@@ -61,7 +61,7 @@ async fn add(
 /// One function.
 #[utoipa::path(get, path = "/v1/function/{functionName}", tag = "function", operation_id = "getFunction",
     params(("functionName" = String, Path, description = "Name of the function")),
-    responses((status = 200, body = Function), (status = 404, body = ErrorBody)))]
+    responses((status = 200, body = Function), (status = 404, body = dispatch_schemas::Error)))]
 async fn get(
     State(app): State<App>,
     Organization(organization): Organization,
@@ -73,8 +73,8 @@ async fn get(
 /// Changes a function and deploys it again. Without a source, the one there is stays.
 #[utoipa::path(put, path = "/v1/function/{functionName}", tag = "function", operation_id = "updateFunction",
     params(("functionName" = String, Path, description = "Name of the function")), request_body = Function,
-    responses((status = 200, body = Function), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
-        (status = 409, body = ErrorBody), (status = 413, body = ErrorBody)))]
+    responses((status = 200, body = Function), (status = 400, body = dispatch_schemas::Error), (status = 404, body = dispatch_schemas::Error),
+        (status = 409, body = dispatch_schemas::Error), (status = 413, body = dispatch_schemas::Error)))]
 async fn update(
     State(app): State<App>,
     Organization(organization): Organization,
@@ -87,7 +87,7 @@ async fn update(
 /// Forgets a function and its runs.
 #[utoipa::path(delete, path = "/v1/function/{functionName}", tag = "function", operation_id = "deleteFunction",
     params(("functionName" = String, Path, description = "Name of the function")),
-    responses((status = 200, body = Function), (status = 404, body = ErrorBody)))]
+    responses((status = 200, body = Function), (status = 404, body = dispatch_schemas::Error)))]
 async fn delete(
     State(app): State<App>,
     Organization(organization): Organization,

@@ -9,14 +9,14 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::error::{ApiError, ErrorBody};
-use super::version::{Version, version};
+use super::error::ApiError;
+use super::version::version;
 use crate::hub::App;
 
 /// A healthy hub.
 #[derive(Debug, Serialize, ToSchema)]
 struct Health {
-    version: Version,
+    version: dispatch_schemas::Version,
 }
 
 /// The routes.
@@ -26,7 +26,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 
 /// Whether the hub takes events.
 #[utoipa::path(get, path = "/healthz", tag = "hub", operation_id = "health",
-    responses((status = 200, body = Health), (status = 503, body = ErrorBody)))]
+    responses((status = 200, body = Health), (status = 503, body = dispatch_schemas::Error)))]
 async fn healthz(State(app): State<App>) -> Result<Json<Health>, ApiError> {
     if app.shutdown.is_cancelled() {
         return Err(ApiError::unavailable(

@@ -9,7 +9,7 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::error::{ApiError, ErrorBody};
+use super::error::ApiError;
 use super::organization::Organization;
 use super::tags::Tagged;
 use crate::hub::App;
@@ -31,7 +31,7 @@ struct Which {
 
 /// The images of the organization.
 #[utoipa::path(get, path = "/v1/image", tag = "image", operation_id = "getImages", params(Which, Tagged),
-    responses((status = 200, body = [Image]), (status = 400, body = ErrorBody)))]
+    responses((status = 200, body = [Image]), (status = 400, body = dispatch_schemas::Error)))]
 async fn list(
     State(app): State<App>,
     Organization(organization): Organization,
@@ -45,7 +45,7 @@ async fn list(
 
 /// Keeps a new image and installs its dependencies.
 #[utoipa::path(post, path = "/v1/image", tag = "image", operation_id = "addImage", request_body = Image,
-    responses((status = 201, body = Image), (status = 400, body = ErrorBody), (status = 409, body = ErrorBody)))]
+    responses((status = 201, body = Image), (status = 400, body = dispatch_schemas::Error), (status = 409, body = dispatch_schemas::Error)))]
 async fn add(
     State(app): State<App>,
     Organization(organization): Organization,
@@ -58,7 +58,7 @@ async fn add(
 /// One image.
 #[utoipa::path(get, path = "/v1/image/{imageName}", tag = "image", operation_id = "getImageByName",
     params(("imageName" = String, Path, description = "Name of the image")),
-    responses((status = 200, body = Image), (status = 404, body = ErrorBody)))]
+    responses((status = 200, body = Image), (status = 404, body = dispatch_schemas::Error)))]
 async fn get(
     State(app): State<App>,
     Organization(organization): Organization,
@@ -70,7 +70,7 @@ async fn get(
 /// Changes an image and installs its dependencies again.
 #[utoipa::path(put, path = "/v1/image/{imageName}", tag = "image", operation_id = "updateImageByName",
     params(("imageName" = String, Path, description = "Name of the image")), request_body = Image,
-    responses((status = 200, body = Image), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+    responses((status = 200, body = Image), (status = 400, body = dispatch_schemas::Error), (status = 404, body = dispatch_schemas::Error)))]
 async fn update(
     State(app): State<App>,
     Organization(organization): Organization,
@@ -83,7 +83,7 @@ async fn update(
 /// Forgets an image.
 #[utoipa::path(delete, path = "/v1/image/{imageName}", tag = "image", operation_id = "deleteImageByName",
     params(("imageName" = String, Path, description = "Name of the image")),
-    responses((status = 200, body = Image), (status = 404, body = ErrorBody)))]
+    responses((status = 200, body = Image), (status = 404, body = dispatch_schemas::Error)))]
 async fn delete(
     State(app): State<App>,
     Organization(organization): Organization,

@@ -19,7 +19,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::error::{ApiError, ErrorBody};
+use super::error::ApiError;
 use super::organization::Organization;
 use super::tags::{Tagged, is_tagged};
 use crate::functions::Exec;
@@ -61,8 +61,8 @@ struct Which {
 /// Calls a function. With `blocking` it answers when the run has ended, well or not; else at once.
 #[utoipa::path(post, path = "/v1/runs", tag = "run", operation_id = "runFunction", params(Called), request_body = Run,
     responses((status = 200, body = Run, description = "The run has ended, as its status says"),
-        (status = 202, body = Run, description = "The call is durable and will run"), (status = 400, body = ErrorBody),
-        (status = 404, body = ErrorBody), (status = 409, body = ErrorBody), (status = 413, body = ErrorBody)))]
+        (status = 202, body = Run, description = "The call is durable and will run"), (status = 400, body = dispatch_schemas::Error),
+        (status = 404, body = dispatch_schemas::Error), (status = 409, body = dispatch_schemas::Error), (status = 413, body = dispatch_schemas::Error)))]
 async fn exec(
     State(app): State<App>,
     Organization(organization): Organization,
@@ -90,7 +90,7 @@ async fn exec(
 
 /// The runs of the organization, newest first; or, with `follow`, as they happen.
 #[utoipa::path(get, path = "/v1/runs", tag = "run", operation_id = "getRuns", params(Which, Tagged),
-    responses((status = 200, body = [Run]), (status = 400, body = ErrorBody)))]
+    responses((status = 200, body = [Run]), (status = 400, body = dispatch_schemas::Error)))]
 async fn list(
     State(app): State<App>,
     Organization(organization): Organization,
@@ -122,7 +122,7 @@ async fn list(
 /// One run.
 #[utoipa::path(get, path = "/v1/runs/{runName}", tag = "run", operation_id = "getRun",
     params(("runName" = String, Path, description = "Name of the run, a UUID")),
-    responses((status = 200, body = Run), (status = 404, body = ErrorBody)))]
+    responses((status = 200, body = Run), (status = 404, body = dispatch_schemas::Error)))]
 async fn get(
     State(app): State<App>,
     Organization(organization): Organization,

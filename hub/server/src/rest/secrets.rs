@@ -11,7 +11,7 @@ use dispatch_store::Store;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::error::{ApiError, ErrorBody};
+use super::error::ApiError;
 use super::organization::Organization;
 use crate::hub::App;
 
@@ -42,7 +42,7 @@ where
 
 /// All secrets of the organization.
 #[utoipa::path(get, path = "/v1/secret/", tag = "secret", operation_id = "getSecrets",
-    responses((status = 200, body = [Secret]), (status = 400, body = ErrorBody)))]
+    responses((status = 200, body = [Secret]), (status = 400, body = dispatch_schemas::Error)))]
 async fn list(
     State(Secrets(store)): State<Secrets>,
     Organization(organization): Organization,
@@ -52,7 +52,7 @@ async fn list(
 
 /// Keeps a new secret.
 #[utoipa::path(post, path = "/v1/secret/", tag = "secret", operation_id = "addSecret", request_body = Secret,
-    responses((status = 201, body = Secret), (status = 400, body = ErrorBody), (status = 409, body = ErrorBody)))]
+    responses((status = 201, body = Secret), (status = 400, body = dispatch_schemas::Error), (status = 409, body = dispatch_schemas::Error)))]
 async fn add(
     State(Secrets(store)): State<Secrets>,
     Organization(organization): Organization,
@@ -66,7 +66,7 @@ async fn add(
 /// One secret, values and all.
 #[utoipa::path(get, path = "/v1/secret/{secretName}", tag = "secret", operation_id = "getSecret",
     params(("secretName" = String, Path, description = "Name of the secret")),
-    responses((status = 200, body = Secret), (status = 404, body = ErrorBody)))]
+    responses((status = 200, body = Secret), (status = 404, body = dispatch_schemas::Error)))]
 async fn get(
     State(Secrets(store)): State<Secrets>,
     Organization(organization): Organization,
@@ -78,7 +78,7 @@ async fn get(
 /// Replaces the values of a secret. Answers 201, as the original does.
 #[utoipa::path(put, path = "/v1/secret/{secretName}", tag = "secret", operation_id = "updateSecret",
     params(("secretName" = String, Path, description = "Name of the secret")), request_body = Secret,
-    responses((status = 201, body = Secret), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+    responses((status = 201, body = Secret), (status = 400, body = dispatch_schemas::Error), (status = 404, body = dispatch_schemas::Error)))]
 async fn update(
     State(Secrets(store)): State<Secrets>,
     Organization(organization): Organization,
@@ -93,7 +93,7 @@ async fn update(
 /// Forgets a secret.
 #[utoipa::path(delete, path = "/v1/secret/{secretName}", tag = "secret", operation_id = "deleteSecret",
     params(("secretName" = String, Path, description = "Name of the secret")),
-    responses((status = 204, description = "It is gone"), (status = 404, body = ErrorBody)))]
+    responses((status = 204, description = "It is gone"), (status = 404, body = dispatch_schemas::Error)))]
 async fn delete(
     State(Secrets(store)): State<Secrets>,
     Organization(organization): Organization,

@@ -21,7 +21,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::error::{ApiError, ErrorBody};
+use super::error::ApiError;
 use crate::door::{self, Accepted};
 use crate::drivers::DriverIdentity;
 use crate::hub::{App, Hub};
@@ -53,8 +53,8 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 #[utoipa::path(post, path = "/v1/sink/{driverId}", tag = "driver", operation_id = "postToSink",
     params(("driverId" = Uuid, Path, description = "Id of the driver"),
         ("Dispatch-Checkpoint" = Option<String>, Header, description = "How far the driver has read: base64")),
-    responses((status = 202, body = Accepted), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
-        (status = 404, body = ErrorBody), (status = 413, body = ErrorBody), (status = 503, body = ErrorBody)))]
+    responses((status = 202, body = Accepted), (status = 400, body = dispatch_schemas::Error), (status = 401, body = dispatch_schemas::Error),
+        (status = 404, body = dispatch_schemas::Error), (status = 413, body = dispatch_schemas::Error), (status = 503, body = dispatch_schemas::Error)))]
 async fn post(
     State(app): State<App>,
     Path(id): Path<Uuid>,
@@ -81,8 +81,8 @@ async fn post(
 #[utoipa::path(get, path = "/v1/sink/{driverId}/checkpoint", tag = "driver", operation_id = "getCheckpoint",
     params(("driverId" = Uuid, Path, description = "Id of the driver")),
     responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
-        (status = 204, description = "There is none yet"), (status = 401, body = ErrorBody),
-        (status = 404, body = ErrorBody)))]
+        (status = 204, description = "There is none yet"), (status = 401, body = dispatch_schemas::Error),
+        (status = 404, body = dispatch_schemas::Error)))]
 async fn checkpoint(
     State(app): State<App>,
     Path(id): Path<Uuid>,
@@ -99,8 +99,8 @@ async fn checkpoint(
 /// How the driver is, in its own words.
 #[utoipa::path(put, path = "/v1/sink/{driverId}/health", tag = "driver", operation_id = "putHealth",
     params(("driverId" = Uuid, Path, description = "Id of the driver")), request_body = Health,
-    responses((status = 204, description = "Heard"), (status = 400, body = ErrorBody),
-        (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
+    responses((status = 204, description = "Heard"), (status = 400, body = dispatch_schemas::Error),
+        (status = 401, body = dispatch_schemas::Error), (status = 404, body = dispatch_schemas::Error)))]
 async fn health(
     State(app): State<App>,
     Path(id): Path<Uuid>,

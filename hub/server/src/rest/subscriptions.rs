@@ -7,7 +7,7 @@ use dispatch_schemas::Subscription;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::error::{ApiError, ErrorBody};
+use super::error::ApiError;
 use super::organization::Organization;
 use super::tags::Tagged;
 use crate::hub::App;
@@ -22,7 +22,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 
 /// All subscriptions of the organization.
 #[utoipa::path(get, path = "/v1/event/subscriptions", tag = "subscription", operation_id = "getSubscriptions",
-    params(Tagged), responses((status = 200, body = [Subscription]), (status = 400, body = ErrorBody)))]
+    params(Tagged), responses((status = 200, body = [Subscription]), (status = 400, body = dispatch_schemas::Error)))]
 async fn list(
     State(app): State<App>,
     Organization(organization): Organization,
@@ -35,7 +35,7 @@ async fn list(
 /// Makes a subscription. It gets every event that is taken from now on; the function need not exist yet.
 #[utoipa::path(post, path = "/v1/event/subscriptions", tag = "subscription", operation_id = "addSubscription",
     request_body = Subscription, responses((status = 201, body = Subscription),
-    (status = 400, body = ErrorBody), (status = 409, body = ErrorBody)))]
+    (status = 400, body = dispatch_schemas::Error), (status = 409, body = dispatch_schemas::Error)))]
 async fn add(
     State(app): State<App>,
     Organization(organization): Organization,
@@ -52,7 +52,7 @@ async fn add(
 #[utoipa::path(get, path = "/v1/event/subscriptions/{subscriptionName}", tag = "subscription",
     operation_id = "getSubscription",
     params(("subscriptionName" = String, Path, description = "Name of the subscription")),
-    responses((status = 200, body = Subscription), (status = 404, body = ErrorBody)))]
+    responses((status = 200, body = Subscription), (status = 404, body = dispatch_schemas::Error)))]
 async fn get(
     State(app): State<App>,
     Organization(organization): Organization,
@@ -66,7 +66,7 @@ async fn get(
     operation_id = "updateSubscription",
     params(("subscriptionName" = String, Path, description = "Name of the subscription")),
     request_body = Subscription, responses((status = 200, body = Subscription),
-    (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
+    (status = 400, body = dispatch_schemas::Error), (status = 404, body = dispatch_schemas::Error), (status = 409, body = dispatch_schemas::Error)))]
 async fn update(
     State(app): State<App>,
     Organization(organization): Organization,
@@ -84,7 +84,7 @@ async fn update(
 #[utoipa::path(delete, path = "/v1/event/subscriptions/{subscriptionName}", tag = "subscription",
     operation_id = "deleteSubscription",
     params(("subscriptionName" = String, Path, description = "Name of the subscription")),
-    responses((status = 200, body = Subscription), (status = 404, body = ErrorBody)))]
+    responses((status = 200, body = Subscription), (status = 404, body = dispatch_schemas::Error)))]
 async fn delete(
     State(app): State<App>,
     Organization(organization): Organization,
