@@ -1,8 +1,8 @@
 //! What passes between the rooms of the hub: events, deliveries, outcomes, the log.
 //!
 //! This crate exists so that the journal, the router, the server and every sink can change without one
-//! another. It has no I/O and knows no other crate of the workspace. Read [`event`] first, then [`log`]
-//! (how an event becomes durable) and [`sink`] (how it leaves again).
+//! another. It has no I/O and knows no other crate of the workspace. Read [`Event`] first, then [`Log`]
+//! (how an event becomes durable) and [`Sink`] (how it leaves again).
 
 mod attribute;
 mod builder;
