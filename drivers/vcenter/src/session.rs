@@ -85,7 +85,7 @@ pub(crate) struct Session {
     content: Option<Content>,
     /// The server's clock, and when it was read.
     clock: Option<(DateTime<Utc>, Instant)>,
-    /// Calls that give back what this session made on the server.
+    /// Calls that give back what was made on the server.
     leftovers: Vec<Call>,
 }
 
