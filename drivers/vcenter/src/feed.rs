@@ -47,7 +47,8 @@ impl Feed {
     ) -> Result<Self, SessionError> {
         let newest = collect(session, content, None, selection, Some(1)).await?;
         session.owe(Call::new("DestroyCollector", &newest));
-        // One of our own: what other clients of this vCenter wait for must not disturb what we wait for.
+        // One of our own: what other clients of this vCenter wait for must not disturb what we wait for. It ends
+        // with the session.
         let create = Call::new("CreatePropertyCollector", &content.property_collector);
         let property_collector = returned(&session.call(create).await?.element)?;
         let create = Call::new("CreateFilter", &property_collector)
@@ -61,7 +62,6 @@ impl Feed {
             .text("partialUpdates", false);
         let filter = returned(&session.call(create).await?.element)?;
         session.owe(Call::new("DestroyPropertyFilter", &filter));
-        session.owe(Call::new("DestroyPropertyCollector", &property_collector));
         let history = collect(session, content, begin, selection, None).await?;
         session.owe(Call::new("DestroyCollector", &history));
         let mut feed = Self {
