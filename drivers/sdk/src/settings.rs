@@ -281,7 +281,7 @@ mod tests {
     fn no_secret_is_ever_repeated() {
         #[derive(Debug, serde::Deserialize)]
         struct Pin {
-            #[allow(dead_code)]
+            #[allow(dead_code, reason = "only its reading can fail; nobody looks at it")]
             pin: u32,
         }
         let settings = Settings::parse(["--pin=hunter2".to_owned()]).unwrap();
