@@ -31,6 +31,6 @@ pub use index::Index;
 pub use limits::Limits;
 pub use machine::{Effect, Machine, Moment, Ticket};
 pub use observer::{DeliveryInfo, Observer, Silent};
-pub use router::{Router, start};
+pub use router::{Router, start, start_seeded};
 pub use status::{Drained, LaneStatus, PendingDelivery};
 pub use subscription::{FilterVersion, Subscription};

@@ -67,9 +67,22 @@ pub fn start(
     limits: Limits,
     observer: Arc<dyn Observer>,
 ) -> (Router, JoinHandle<()>) {
+    let seed = RandomState::new().hash_one(Instant::now());
+    start_seeded(seed, log, from_head, subscriptions, limits, observer)
+}
+
+/// Starts a router whose every choice follows from `seed` and from the order in which things happen: on a
+/// runtime of one thread with a paused clock, the same again from the same seed. For simulations.
+pub fn start_seeded(
+    seed: u64,
+    log: Arc<dyn Log>,
+    from_head: Sequence,
+    subscriptions: Vec<Subscription>,
+    limits: Limits,
+    observer: Arc<dyn Observer>,
+) -> (Router, JoinHandle<()>) {
     let (sender, commands) = mpsc::channel(COMMANDS);
     let started = Instant::now();
-    let seed = RandomState::new().hash_one(started);
     let mut machine = Machine::new(from_head, limits, seed, observer);
     for subscription in subscriptions {
         machine.put(moment(started), subscription);
@@ -91,6 +104,7 @@ pub fn start(
         reads: JoinSet::new(),
         noting: None,
         effects: Vec::new(),
+        pages_first: false,
         drain: None,
     };
     (router, tokio::spawn(running.run()))
@@ -171,6 +185,8 @@ struct Running {
     reads: JoinSet<(Sequence, Result<Page, ReadError>)>,
     noting: Option<BoxFuture<'static, Result<(), AppendError>>>,
     effects: Vec<Effect>,
+    /// Every other time new events come before attempts that ended, so that neither starves the other.
+    pages_first: bool,
     drain: Option<Drain>,
 }
 
@@ -257,12 +273,21 @@ impl Running {
         let wake = self.machine.wake_at().map(|at| self.started + at);
         let alarm = OptionFuture::from(wake.into_iter().chain(cut).min().map(sleep_until));
         let noted = OptionFuture::from(self.noting.as_mut());
-        let page = OptionFuture::from(self.tail.as_mut().map(|tail| tail.next()));
+        let mut page = OptionFuture::from(self.tail.as_mut().map(|tail| tail.next()));
+        self.pages_first = !self.pages_first;
+        if self.pages_first
+            && let Some(Some(page)) = (&mut page).now_or_never()
+        {
+            return Woken::Page(page);
+        }
+        // The order is fixed and not drawn by lot, so that a simulation can be repeated. What comes first is bounded:
+        // one note, few reads, and these wait for what the attempts bring about.
         tokio::select! {
+            biased;
             command = self.commands.recv() => Woken::Command(command),
             Some(result) = noted => Woken::Noted(result),
-            Some(Ok(ended)) = self.attempts.join_next() => Woken::Ended(ended),
             Some(Ok((from, page))) = self.reads.join_next() => Woken::Read(from, page),
+            Some(Ok(ended)) = self.attempts.join_next() => Woken::Ended(ended),
             Some(page) = page => Woken::Page(page),
             Some(()) = alarm => Woken::Time,
         }
