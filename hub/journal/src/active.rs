@@ -3,12 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use dispatch_contract::Sequence;
-use uuid::Uuid;
 
+use crate::clock::Clock;
 use crate::disk::{Disk, DiskFile};
 use crate::frame::FRAME_HEAD;
 use crate::header::{HEADER_BLOCK, Header};
@@ -48,20 +46,17 @@ pub(crate) struct Spare {
     pub(crate) capacity: u64,
 }
 
-static SPARES: AtomicU64 = AtomicU64::new(0);
-
 impl Spare {
     /// Reserves a file of `wanted` bytes, or of as many as the disk still gives but not less than `needed`.
+    /// `number` tells it from other spare files of the same folder.
     pub(crate) fn prepare(
         disk: &dyn Disk,
         dir: &std::path::Path,
+        number: u64,
         wanted: u64,
         needed: u64,
     ) -> io::Result<Self> {
-        let path = dir.join(format!(
-            "spare-{}.{SPARE}",
-            SPARES.fetch_add(1, Ordering::Relaxed)
-        ));
+        let path = dir.join(format!("spare-{number}.{SPARE}"));
         let least = needed.max(SMALLEST.min(wanted));
         let mut capacity = wanted.max(needed);
         loop {
@@ -123,26 +118,12 @@ pub(crate) fn remove_quietly(disk: &dyn Disk, path: &std::path::Path) {
 }
 
 /// The head of a new segment.
-pub(crate) fn new_header(first: Sequence, previous: Sequence, seed: u64) -> Header {
+pub(crate) fn new_header(clock: &dyn Clock, first: Sequence, previous: Sequence, seed: u64) -> Header {
     Header {
         first,
         previous,
-        created: now(),
-        salt: random(),
+        created: clock.wall(),
+        salt: clock.salt(),
         seed,
-    }
-}
-
-/// 64 bits nobody can guess.
-pub(crate) fn random() -> u64 {
-    let (high, low) = Uuid::new_v4().as_u64_pair();
-    high ^ low
-}
-
-/// Unix milliseconds.
-pub(crate) fn now() -> i64 {
-    match SystemTime::now().duration_since(UNIX_EPOCH) {
-        Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
-        Err(before) => i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |m| -m),
     }
 }

@@ -7,11 +7,11 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dispatch_contract::{AppendError, Appended, Committed, Entry, Page, Placed, Record, Sequence};
 
-use crate::active::{Active, Spare, new_header, now, remove_quietly};
+use crate::active::{Active, Spare, new_header, remove_quietly};
 use crate::frame::{self, FRAME_HEAD, FrameKind, Label, framed};
 use crate::header::Header;
 use crate::identities::Identities;
@@ -23,7 +23,7 @@ use crate::upkeep::{Job, Upkeep};
 use crate::view::View;
 
 /// The most bytes of groups that share a sync.
-const BATCH_BYTES: usize = 4 << 20;
+pub(crate) const BATCH_BYTES: usize = 4 << 20;
 /// About the size of a page that followers get.
 const PAGE_BYTES: usize = 512 * 1024;
 /// Between tries to write noted groups while the disk fails.
@@ -40,6 +40,8 @@ pub(crate) struct Committer {
     pub(crate) identity_seed: u64,
     pub(crate) segment_bytes: u64,
     pub(crate) buffer: Vec<u8>,
+    /// The disk did not take the last batch.
+    pub(crate) failing: bool,
     /// Held until everything is written.
     pub(crate) lock: Option<std::fs::File>,
 }
@@ -64,8 +66,8 @@ struct Staged {
     placed: Vec<Placed>,
 }
 
-/// However the thread ends, nobody waits for it in vain.
-struct Goodbye {
+/// However the committer ends, nobody waits for it in vain.
+pub(crate) struct Goodbye {
     view: Arc<View>,
     queue: Arc<Queue>,
 }
@@ -80,33 +82,42 @@ impl Drop for Goodbye {
 impl Committer {
     /// Until the queue is closed and empty.
     pub(crate) fn run(mut self) {
-        let goodbye = Goodbye {
-            view: self.view.clone(),
-            queue: self.queue.clone(),
-        };
-        let mut failing = false;
-        while let Some(mut items) = self.queue.take(BATCH_BYTES) {
-            self.identities.forget_before(self.view.first());
-            while !items.is_empty() {
-                match self.commit(&mut items) {
-                    Ok(()) if failing => {
-                        failing = false;
-                        tracing::info!("the journal takes events again");
-                    }
-                    Ok(()) => {}
-                    Err(error) => {
-                        if !failing {
-                            failing = true;
-                            tracing::error!(%error, dir = %self.view.dir.display(), "the journal cannot write");
-                        }
-                        self.view.meters.failed.increment(1);
-                        self.refuse(&mut items, &error);
-                    }
-                }
-            }
+        let goodbye = self.goodbye();
+        while let Some(items) = self.queue.take(BATCH_BYTES) {
+            self.write(items);
         }
         self.finish();
         drop(goodbye);
+    }
+
+    /// To be dropped when the committer has ended.
+    pub(crate) fn goodbye(&self) -> Goodbye {
+        Goodbye {
+            view: self.view.clone(),
+            queue: self.queue.clone(),
+        }
+    }
+
+    /// Writes and answers all of these, or refuses them.
+    pub(crate) fn write(&mut self, mut items: VecDeque<Item>) {
+        self.identities.forget_before(self.view.first());
+        while !items.is_empty() {
+            match self.commit(&mut items) {
+                Ok(()) if self.failing => {
+                    self.failing = false;
+                    tracing::info!("the journal takes events again");
+                }
+                Ok(()) => {}
+                Err(error) => {
+                    if !self.failing {
+                        self.failing = true;
+                        tracing::error!(%error, dir = %self.view.dir.display(), "the journal cannot write");
+                    }
+                    self.view.meters.failed.increment(1);
+                    self.refuse(&mut items, &error);
+                }
+            }
+        }
     }
 
     /// Writes as many of the groups as share one sync. On an error those not answered are in `items` again.
@@ -126,7 +137,7 @@ impl Committer {
             arrival,
             frames,
         } = batch;
-        let started = Instant::now();
+        let started = self.view.clock.elapsed();
         if let Err(error) = self.store(target, &frames) {
             self.identities.retract(first);
             for staged in staged.into_iter().rev() {
@@ -134,7 +145,8 @@ impl Committer {
             }
             return Err(error);
         }
-        self.view.meters.fsync.record(started.elapsed().as_secs_f64());
+        let took = self.view.clock.elapsed().saturating_sub(started);
+        self.view.meters.fsync.record(took.as_secs_f64());
         self.view.meters.batch.record(staged.len() as f64);
         self.next = self.publish(&staged, first, arrival);
         self.answer(staged);
@@ -156,7 +168,7 @@ impl Committer {
             target,
             staged: Vec::with_capacity(items.len()),
             first: self.next,
-            arrival: now(),
+            arrival: self.view.clock.wall(),
             frames: Vec::with_capacity(items.len()),
         };
         let mut next = self.next;
@@ -237,7 +249,7 @@ impl Committer {
             });
         }
         let previous = self.active.as_ref().map_or(0, |a| a.segment.header.first);
-        let header = new_header(self.next, previous, self.identity_seed);
+        let header = new_header(&*self.view.clock, self.next, previous, self.identity_seed);
         self.buffer.extend_from_slice(&header.encode());
         let start = frame::begin(&mut self.buffer);
         lock(&self.view.ledger).encode(&mut self.buffer);
@@ -257,7 +269,9 @@ impl Committer {
                     remove_quietly(&*self.view.disk, &spare.path);
                 }
                 let needed = self.buffer.len() as u64 + needed + 2 * FRAME_HEAD as u64;
-                Spare::prepare(&*self.view.disk, &self.view.dir, self.segment_bytes, needed)?
+                let view = &self.view;
+                let number = view.number_spare();
+                Spare::prepare(&*view.disk, &view.dir, number, self.segment_bytes, needed)?
             }
         };
         let room = spare.room(snapshot);
@@ -392,9 +406,13 @@ impl Committer {
     }
 
     /// Marks the end, gives back free space and stops the upkeep.
-    fn finish(self) {
+    pub(crate) fn finish(self) {
         if let Some(active) = self.active.filter(|a| !a.failed) {
-            let mark = frame::mark(self.next, now(), active.segment.header.checksum_seed());
+            let mark = frame::mark(
+                self.next,
+                self.view.clock.wall(),
+                active.segment.header.checksum_seed(),
+            );
             let done = active
                 .file
                 .write_at(&mark, active.end)

@@ -1,6 +1,5 @@
-//! The handle: opens a journal and is the contract's [`Log`].
+//! The handle: the contract's [`Log`], and what only this engine can. `opening.rs` makes one.
 
-use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
@@ -13,20 +12,13 @@ use dispatch_contract::{
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
-use crate::committer::Committer;
-use crate::disk::{Disk, RealDisk};
-use crate::error::OpenError;
-use crate::folder::lock_folder;
 use crate::identities::identity_of;
 use crate::lock::lock;
-use crate::options::Options;
 use crate::queue::{Item, Queue};
 use crate::reading::read_page;
 use crate::record;
-use crate::recover::{Recovered, recover};
-use crate::retention::Policy;
 use crate::tail::Follower;
-use crate::upkeep::{Job, Upkeep};
+use crate::upkeep::Job;
 use crate::view::View;
 
 /// The durable log of this machine. Cloning gives another handle to the same one.
@@ -34,17 +26,18 @@ use crate::view::View;
 /// Call [`close`](Journal::close) before the end; dropping the last handle does the same and blocks for it.
 #[derive(Debug, Clone)]
 pub struct Journal {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    view: Arc<View>,
-    queue: Arc<Queue>,
-    upkeep: SyncSender<Job>,
-    committer: Mutex<Option<JoinHandle<()>>>,
-    max_group_bytes: usize,
-    identity_seed: u64,
+pub(crate) struct Inner {
+    pub(crate) view: Arc<View>,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) upkeep: SyncSender<Job>,
+    /// The committer's thread; none when it is driven by hand, or ended.
+    pub(crate) committer: Mutex<Option<JoinHandle<()>>>,
+    pub(crate) max_group_bytes: usize,
+    pub(crate) identity_seed: u64,
 }
 
 /// Figures of a journal.
@@ -65,86 +58,6 @@ pub struct Stats {
 }
 
 impl Journal {
-    /// Opens the journal in a folder, making it if there is none, and repairs what a crash left.
-    ///
-    /// Blocks while it reads the last segment. Damage is reported, never a reason to refuse.
-    pub fn open(dir: &Path, options: Options) -> Result<(Self, Recovered), OpenError> {
-        let lock = lock_folder(dir)?;
-        Self::start(Arc::new(RealDisk), dir, options, Some(lock))
-    }
-
-    /// Opens a journal on another disk, without a lock: for tests and simulations.
-    pub fn open_on(
-        disk: Arc<dyn Disk>,
-        dir: &Path,
-        options: Options,
-    ) -> Result<(Self, Recovered), OpenError> {
-        Self::start(disk, dir, options, None)
-    }
-
-    fn start(
-        disk: Arc<dyn Disk>,
-        dir: &Path,
-        options: Options,
-        lock: Option<std::fs::File>,
-    ) -> Result<(Self, Recovered), OpenError> {
-        let recovery = recover(&*disk, dir, &options)?;
-        let failed = |e| OpenError::of(dir, e);
-        let view = Arc::new(View::new(
-            disk,
-            dir.to_owned(),
-            options.tail_bytes,
-            recovery.ledger,
-            recovery.segments,
-            recovery.report.head,
-        ));
-        for damage in &recovery.report.damage {
-            view.report(damage);
-        }
-        if let Some(torn) = &recovery.report.torn {
-            tracing::warn!(%torn, "cut the unfinished end of the journal");
-        }
-        view.measure();
-        let queue = Arc::new(Queue::new(&options));
-        let policy = Policy {
-            age: options.retain_age,
-            bytes: options.retain_bytes,
-        };
-        let mut upkeep = Upkeep::start(view.clone(), policy, options.segment_bytes).map_err(failed)?;
-        let jobs = upkeep.jobs();
-        if recovery.active.is_none() {
-            upkeep.prepare();
-        }
-        let committer = Committer {
-            view: view.clone(),
-            queue: queue.clone(),
-            upkeep,
-            active: recovery.active,
-            next: recovery.report.head + 1,
-            identities: recovery.identities,
-            identity_seed: recovery.identity_seed,
-            segment_bytes: options.segment_bytes,
-            buffer: Vec::new(),
-            lock,
-        };
-        let thread = std::thread::Builder::new()
-            .name("dispatch-journal".into())
-            .spawn(move || committer.run())
-            .map_err(failed)?;
-        let inner = Inner {
-            view,
-            queue,
-            upkeep: jobs,
-            committer: Mutex::new(Some(thread)),
-            max_group_bytes: options.max_group_bytes,
-            identity_seed: recovery.identity_seed,
-        };
-        let journal = Self {
-            inner: Arc::new(inner),
-        };
-        Ok((journal, recovery.report))
-    }
-
     /// The last checkpoint a driver stored.
     pub fn checkpoint(&self, organization: &str, driver: &str) -> Option<Bytes> {
         lock(&self.inner.view.ledger).checkpoint(organization, driver)
@@ -158,8 +71,11 @@ impl Journal {
         let frees_oldest = view
             .end_of_oldest()
             .is_some_and(|last| (before + 1..=sequence).contains(&last));
-        if frees_oldest && self.inner.upkeep.try_send(Job::Retain).is_err() {
-            tracing::trace!("retention looks at the new floor with its next tick");
+        if frees_oldest {
+            if self.inner.upkeep.try_send(Job::Retain).is_err() {
+                tracing::trace!("retention looks at the new floor with its next tick");
+            }
+            self.inner.queue.ring();
         }
     }
 
@@ -247,17 +163,10 @@ impl Log for Journal {
 
     fn read(&self, from: Sequence, max_bytes: usize) -> BoxFuture<'_, Result<Page, ReadError>> {
         Box::pin(async move {
-            let view = self.inner.view.clone();
-            if let Some(page) = view.recent(from) {
-                return Ok(cut(&page, max_bytes));
+            match self.inner.view.recent(from) {
+                Some(page) => Ok(cut(&page, max_bytes)),
+                None => read_page(&self.inner.view, from, max_bytes).await,
             }
-            let read = tokio::task::spawn_blocking(move || read_page(&view, from, max_bytes));
-            read.await.unwrap_or_else(|e| {
-                Err(ReadError {
-                    at: from,
-                    reason: format!("the read ended in the middle: {e}"),
-                })
-            })
         })
     }
 

@@ -8,7 +8,7 @@
 //! u32 checkpoints, each: u16 length, organization, u16 length, driver, u32 length, value
 //! ```
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,7 +20,7 @@ use crate::record::{Reader, put_text};
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     progress: HashMap<SubscriptionId, Progress>,
-    checkpoints: HashMap<Arc<str>, HashMap<Arc<str>, Bytes>>,
+    checkpoints: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Bytes>>,
     /// Deleted subscriptions, whose last settlements may still come.
     forgotten: HashSet<SubscriptionId>,
 }
@@ -78,7 +78,10 @@ impl Ledger {
     /// Writes the snapshot.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&(self.progress.len() as u32).to_le_bytes());
-        for (subscription, progress) in &self.progress {
+        // In order, so that the same log makes the same bytes.
+        let mut progress: Vec<_> = self.progress.iter().collect();
+        progress.sort_unstable_by_key(|(subscription, _)| **subscription);
+        for (subscription, progress) in progress {
             out.extend_from_slice(subscription.0.as_bytes());
             out.extend_from_slice(&progress.through.to_le_bytes());
             out.extend_from_slice(&(progress.beyond.len() as u32).to_le_bytes());
@@ -88,7 +91,7 @@ impl Ledger {
                 before = *sequence;
             }
         }
-        let checkpoints: usize = self.checkpoints.values().map(HashMap::len).sum();
+        let checkpoints: usize = self.checkpoints.values().map(BTreeMap::len).sum();
         out.extend_from_slice(&(checkpoints as u32).to_le_bytes());
         for (organization, drivers) in &self.checkpoints {
             for (driver, value) in drivers {

@@ -6,9 +6,11 @@
 //!
 //! Read [`Journal`] first, then `committer.rs` (how a group becomes durable), `recover.rs` (what opening does) and
 //! `walk.rs` (what counts as damage). No sockets, no clock of its own beyond the arrival stamp, no knowledge of
-//! who owes what: that is the router's, told by [`Journal::set_floor`].
+//! who owes what: that is the router's, told by [`Journal::set_floor`]. A simulation drives it without threads
+//! ([`Journal::open_manual`]).
 
 mod active;
+pub mod clock;
 mod committer;
 mod damage;
 pub mod disk;
@@ -22,7 +24,9 @@ mod inspect;
 mod journal;
 mod ledger;
 mod lock;
+mod manual;
 mod meters;
+mod opening;
 mod options;
 mod queue;
 mod reading;
@@ -41,5 +45,6 @@ pub use damage::{Damage, DamageKind, Torn};
 pub use error::OpenError;
 pub use inspect::{Located, Report, SegmentReport, dump, verify};
 pub use journal::{Journal, Stats};
+pub use manual::{Next, Work};
 pub use options::Options;
 pub use recover::Recovered;

@@ -4,12 +4,13 @@
 //! to share its sync; an append never waits for anything but the disk.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use dispatch_contract::{AppendError, Appended, Group};
 use tokio::sync::{Notify, oneshot};
 
+use crate::clock::Clock;
 use crate::identities::Identity;
 use crate::lock::lock;
 use crate::options::Options;
@@ -32,7 +33,10 @@ pub(crate) struct Item {
 #[derive(Debug)]
 pub(crate) struct Queue {
     state: Mutex<State>,
+    clock: Arc<dyn Clock>,
     ready: Condvar,
+    /// Instead of `ready`, where no thread waits for work.
+    bell: Option<Notify>,
     space: Notify,
     most_bytes: usize,
     most_groups: usize,
@@ -49,16 +53,31 @@ struct State {
     /// Groups that somebody waits for.
     urgent: usize,
     /// When the noted groups must be written at the latest.
-    due: Option<Instant>,
+    due: Option<Duration>,
     /// The disk failed: only `due` or an append starts the next try.
     paused: bool,
     closed: bool,
 }
 
+/// What there is to write.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    Groups(VecDeque<Item>),
+    /// Not before so much time has passed, if no other group comes.
+    Nothing {
+        due: Option<Duration>,
+    },
+    /// The queue is closed and empty.
+    Closed,
+}
+
 impl Queue {
-    pub(crate) fn new(options: &Options) -> Self {
+    /// With `manual`, [`Self::bell`] says that there is work, else [`Self::take`] waits for it.
+    pub(crate) fn new(options: &Options, clock: Arc<dyn Clock>, manual: bool) -> Self {
         Self {
             state: Mutex::default(),
+            clock,
+            bell: manual.then(Notify::new),
             ready: Condvar::new(),
             space: Notify::new(),
             most_bytes: options.queue_bytes,
@@ -107,7 +126,7 @@ impl Queue {
             state.urgent += 1;
             state.urgent == 1
         } else if state.due.is_none() {
-            state.due = Some(Instant::now() + self.note_delay);
+            state.due = Some(self.clock.elapsed() + self.note_delay);
             true
         } else {
             state.bytes > self.rush()
@@ -115,7 +134,7 @@ impl Queue {
         state.items.push_back(item);
         drop(state);
         if wake {
-            self.ready.notify_one();
+            self.wake();
         }
         Ok(Ok(()))
     }
@@ -125,26 +144,63 @@ impl Queue {
         (self.most_bytes / 4).min(1 << 20)
     }
 
+    fn wake(&self) {
+        if self.bell.is_none() {
+            self.ready.notify_one();
+        }
+        self.ring();
+    }
+
+    /// Rings the bell, if there is one.
+    pub(crate) fn ring(&self) {
+        if let Some(bell) = &self.bell {
+            bell.notify_one();
+        }
+    }
+
+    /// Rings when there may be work, or rang since it was last heard.
+    pub(crate) async fn bell(&self) {
+        match &self.bell {
+            None => std::future::pending().await,
+            Some(bell) => bell.notified().await,
+        }
+    }
+
     /// Waits for work; about `most` bytes of it. `None` when the queue is closed and empty.
     pub(crate) fn take(&self, most: usize) -> Option<VecDeque<Item>> {
         let mut state = lock(&self.state);
         loop {
-            let due = state.due.map(|d| d.saturating_duration_since(Instant::now()));
-            let rush = !state.paused && state.bytes > self.rush();
-            let now = state.closed || state.urgent > 0 || rush || due.is_some_and(|d| d.is_zero());
-            if now && !state.items.is_empty() {
-                return Some(state.take(most));
-            }
-            if state.closed {
-                return None;
-            }
-            state = match due.filter(|d| !d.is_zero()) {
-                None => self.ready.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(due) => {
+            state = match self.look(&mut state, most) {
+                Taken::Groups(items) => return Some(items),
+                Taken::Closed => return None,
+                Taken::Nothing { due: None } => {
+                    self.ready.wait(state).unwrap_or_else(PoisonError::into_inner)
+                }
+                Taken::Nothing { due: Some(due) } => {
                     let waited = self.ready.wait_timeout(state, due);
                     waited.unwrap_or_else(PoisonError::into_inner).0
                 }
             };
+        }
+    }
+
+    /// The same without waiting.
+    pub(crate) fn poll(&self, most: usize) -> Taken {
+        self.look(&mut lock(&self.state), most)
+    }
+
+    fn look(&self, state: &mut State, most: usize) -> Taken {
+        let due = state.due.map(|d| d.saturating_sub(self.clock.elapsed()));
+        let rush = !state.paused && state.bytes > self.rush();
+        let now = state.closed || state.urgent > 0 || rush || due.is_some_and(|d| d.is_zero());
+        if now && !state.items.is_empty() {
+            return Taken::Groups(state.take(most));
+        }
+        if state.closed {
+            return Taken::Closed;
+        }
+        Taken::Nothing {
+            due: due.filter(|d| !d.is_zero()),
         }
     }
 
@@ -155,7 +211,7 @@ impl Queue {
             state.items.push_front(item);
         }
         state.paused = true;
-        state.due = Some(Instant::now() + pause);
+        state.due = Some(self.clock.elapsed() + pause);
     }
 
     /// So much is on disk, or refused: there is room again.
@@ -171,7 +227,7 @@ impl Queue {
     /// No more groups are taken; what waits is still written.
     pub(crate) fn close(&self) {
         lock(&self.state).closed = true;
-        self.ready.notify_one();
+        self.wake();
         self.space.notify_waiters();
     }
 
@@ -207,7 +263,7 @@ impl State {
         if self.items.is_empty() {
             self.due = None;
         } else if self.urgent == 0 {
-            self.due = Some(Instant::now());
+            self.due = Some(Duration::ZERO);
         }
         taken
     }
@@ -216,6 +272,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::RealClock;
 
     fn item(bytes: usize, urgent: bool) -> Item {
         Item {
@@ -227,12 +284,13 @@ mod tests {
     }
 
     fn queue(most_bytes: usize, note_delay: Duration) -> Queue {
-        Queue::new(&Options {
+        let options = Options {
             queue_bytes: most_bytes,
             queue_wait: Duration::from_millis(50),
             note_delay,
             ..Options::default()
-        })
+        };
+        Queue::new(&options, Arc::new(RealClock::default()), false)
     }
 
     #[tokio::test(start_paused = true)]

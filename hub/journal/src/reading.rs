@@ -1,7 +1,8 @@
-//! Reads pages of records from the segment files. Blocking: call it off the async threads.
+//! Reads pages of records from the segment files, off the async threads.
 
 use std::io;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dispatch_contract::{Page, ReadError, Sequence};
@@ -19,9 +20,33 @@ const TRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// A page from `from` on. Empty, with `next` as asked, only at the end of the log.
-pub(crate) fn read_page(view: &View, from: Sequence, max_bytes: usize) -> Result<Page, ReadError> {
-    let mut from = from.max(1);
+pub(crate) async fn read_page(view: &Arc<View>, from: Sequence, max_bytes: usize) -> Result<Page, ReadError> {
+    let failed = |reason| ReadError { at: from, reason };
     let mut tries = 0;
+    loop {
+        let tolerant = tries >= TRIES;
+        let read = if view.inline {
+            look(view, from, max_bytes, tolerant)
+        } else {
+            let view = view.clone();
+            let read = tokio::task::spawn_blocking(move || look(&view, from, max_bytes, tolerant));
+            read.await
+                .map_err(|e| failed(format!("the read ended in the middle: {e}")))?
+        };
+        match read {
+            Ok(page) => return Ok(page),
+            Err(error) if tolerant => return Err(failed(error)),
+            Err(_) => {
+                tries += 1;
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// One try. With `tolerant`, sectors that cannot be read are damage.
+fn look(view: &View, from: Sequence, max_bytes: usize, tolerant: bool) -> Result<Page, String> {
+    let mut from = from.max(1);
     loop {
         let head = view.head();
         let Some((segment, until)) = view.segment_of(from) else {
@@ -43,21 +68,12 @@ pub(crate) fn read_page(view: &View, from: Sequence, max_bytes: usize) -> Result
             until: until.unwrap_or(head + 1),
             sealed: until.is_some(),
         };
-        match read_segment(view, part, from, max_bytes, tries >= TRIES) {
+        match read_segment(view, part, from, max_bytes, tolerant) {
             Ok(page) if page.entries.is_empty() && page.next <= head && page.next > from => from = page.next,
             Ok(page) => return Ok(page),
             // Retention took the file away meanwhile: go on at what is left.
             Err(e) if e.kind() == io::ErrorKind::NotFound && view.first() > segment.header.first => {}
-            Err(e) if tries >= TRIES => {
-                return Err(ReadError {
-                    at: from,
-                    reason: format!("{}: {e}", segment.path.display()),
-                });
-            }
-            Err(_) => {
-                tries += 1;
-                std::thread::sleep(PAUSE);
-            }
+            Err(e) => return Err(format!("{}: {e}", segment.path.display())),
         }
     }
 }

@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use dispatch_contract::{Progress, Record, Sequence, SubscriptionId};
 
-use crate::active::{Active, now, random, remove_quietly};
+use crate::active::{Active, remove_quietly};
+use crate::clock::Clock;
 use crate::damage::{Damage, DamageKind, Torn};
 use crate::disk::Disk;
 use crate::error::OpenError;
@@ -57,11 +58,20 @@ pub(crate) struct Recovery {
 }
 
 /// Brings the folder into order.
-pub(crate) fn recover(disk: &dyn Disk, dir: &Path, options: &Options) -> Result<Recovery, OpenError> {
+pub(crate) fn recover(
+    disk: &dyn Disk,
+    clock: &dyn Clock,
+    dir: &Path,
+    options: &Options,
+) -> Result<Recovery, OpenError> {
     let inventory = Inventory::take(disk, dir)?;
     let recover = Recover {
         disk,
-        identity_seed: inventory.segments.last().map_or_else(random, |s| s.header.seed),
+        clock,
+        identity_seed: inventory
+            .segments
+            .last()
+            .map_or_else(|| clock.salt(), |s| s.header.seed),
         ledger: Ledger::default(),
         identities: Identities::new(options.dedup_window),
         damage: Vec::new(),
@@ -71,6 +81,7 @@ pub(crate) fn recover(disk: &dyn Disk, dir: &Path, options: &Options) -> Result<
 
 struct Recover<'a> {
     disk: &'a dyn Disk,
+    clock: &'a dyn Clock,
     identity_seed: u64,
     ledger: Ledger,
     identities: Identities,
@@ -306,7 +317,7 @@ impl Recover<'_> {
             }
         }
         if !marked && active.room() > 0 {
-            let mark = frame::mark(walked.next, now(), segment.header.checksum_seed());
+            let mark = frame::mark(walked.next, self.clock.wall(), segment.header.checksum_seed());
             active.file.write_at(&mark, active.end)?;
             active.end += mark.len() as u64;
         }

@@ -43,19 +43,14 @@ impl Follower {
                 return Some(page);
             }
             if self.at <= head {
-                let (view, at) = (self.view.clone(), self.at);
-                match tokio::task::spawn_blocking(move || read_page(&view, at, PAGE_BYTES)).await {
-                    Ok(Ok(page)) if page.entries.is_empty() => self.at = self.at.max(page.next),
-                    Ok(Ok(page)) => {
+                match read_page(&self.view, self.at, PAGE_BYTES).await {
+                    Ok(page) if page.entries.is_empty() => self.at = self.at.max(page.next),
+                    Ok(page) => {
                         self.at = page.next;
                         return Some(Arc::new(page));
                     }
-                    Ok(Err(error)) => {
-                        tracing::error!(%error, "cannot follow the journal, trying again");
-                        tokio::time::sleep(PAUSE).await;
-                    }
                     Err(error) => {
-                        tracing::error!(%error, "a read of the journal ended in the middle, trying again");
+                        tracing::error!(%error, "cannot follow the journal, trying again");
                         tokio::time::sleep(PAUSE).await;
                     }
                 }

@@ -1,6 +1,6 @@
 //! What need not hold up the committer: preparing the next file, sealing the last one, retention.
 //!
-//! One thread with a bounded list of jobs, stopped by the committer.
+//! A bounded list of jobs, done by one thread that the committer stops, or by hand ([`Work`](crate::Work)).
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use dispatch_contract::Sequence;
 
-use crate::active::{Spare, now, remove_quietly};
+use crate::active::{Spare, remove_quietly};
 use crate::disk::DiskFile;
 use crate::identities::Identity;
 use crate::index::Index;
@@ -48,29 +48,39 @@ pub(crate) struct Upkeep {
     spare: Arc<Mutex<Option<Spare>>>,
     /// A spare file was asked for and not yet taken.
     preparing: bool,
-    thread: JoinHandle<()>,
+    /// Who does the jobs; nobody when they are done by hand.
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Upkeep {
-    pub(crate) fn start(view: Arc<View>, policy: Policy, segment_bytes: u64) -> std::io::Result<Self> {
+    /// The committer's end, the worker and its list of jobs.
+    pub(crate) fn new(view: Arc<View>, policy: Policy, segment_bytes: u64) -> (Self, Worker, Receiver<Job>) {
         let (jobs, inbox) = sync_channel(MOST_JOBS);
         let spare = Arc::new(Mutex::new(None));
         let worker = Worker {
+            ticked: view.clock.elapsed(),
             view,
             policy,
             segment_bytes,
             spare: spare.clone(),
             refused: None,
         };
-        let thread = std::thread::Builder::new()
-            .name("dispatch-upkeep".into())
-            .spawn(move || worker.run(&inbox))?;
-        Ok(Self {
+        let upkeep = Self {
             jobs,
             spare,
             preparing: false,
-            thread,
-        })
+            thread: None,
+        };
+        (upkeep, worker, inbox)
+    }
+
+    /// Lets a thread do the jobs.
+    pub(crate) fn start(&mut self, worker: Worker, inbox: Receiver<Job>) -> std::io::Result<()> {
+        let thread = std::thread::Builder::new()
+            .name("dispatch-upkeep".into())
+            .spawn(move || worker.run(&inbox))?;
+        self.thread = Some(thread);
+        Ok(())
     }
 
     /// For others than the committer to ask for retention.
@@ -100,19 +110,24 @@ impl Upkeep {
         *lock(&self.spare) = Some(spare);
     }
 
-    /// Finishes the jobs and waits for the thread.
+    /// Finishes the jobs and waits for the thread, if there is one.
     pub(crate) fn stop(self) {
+        let Some(thread) = self.thread else {
+            return;
+        };
         // Waits for room if the list is full; an error means that the thread is gone already.
         let asked = self.jobs.send(Job::Stop).is_ok();
         tracing::trace!(asked, "the journal's upkeep stops");
-        if self.thread.join().is_err() {
+        if thread.join().is_err() {
             tracing::error!("the journal's upkeep panicked");
         }
     }
 }
 
-struct Worker {
+pub(crate) struct Worker {
     view: Arc<View>,
+    /// When retention was looked after.
+    ticked: Duration,
     policy: Policy,
     segment_bytes: u64,
     spare: Arc<Mutex<Option<Spare>>>,
@@ -124,20 +139,39 @@ impl Worker {
     fn run(mut self, inbox: &Receiver<Job>) {
         loop {
             match inbox.recv_timeout(TICK) {
-                Ok(Job::Prepare) => self.prepare(),
-                Ok(Job::Seal {
-                    segment,
-                    file,
-                    identities,
-                }) => {
-                    self.seal(&segment, &*file, identities);
-                    self.retain();
-                }
-                Ok(Job::Retain) | Err(RecvTimeoutError::Timeout) => self.retain(),
                 Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(job) => self.work(job),
+                Err(RecvTimeoutError::Timeout) => self.work(Job::Retain),
             }
-            self.view.measure();
         }
+        self.end();
+    }
+
+    /// Does one job.
+    pub(crate) fn work(&mut self, job: Job) {
+        match job {
+            Job::Prepare => self.prepare(),
+            Job::Seal {
+                segment,
+                file,
+                identities,
+            } => {
+                self.seal(&segment, &*file, identities);
+                self.retain();
+            }
+            Job::Retain => self.retain(),
+            Job::Stop => {}
+        }
+        self.view.measure();
+    }
+
+    /// How long until retention must be looked after.
+    pub(crate) fn until_tick(&self) -> Duration {
+        (self.ticked + TICK).saturating_sub(self.view.clock.elapsed())
+    }
+
+    /// Removes what was prepared and is not needed any more.
+    pub(crate) fn end(&self) {
         if let Some(spare) = lock(&self.spare).take() {
             remove_quietly(&*self.view.disk, &spare.path);
         }
@@ -147,7 +181,8 @@ impl Worker {
         if lock(&self.spare).is_some() {
             return;
         }
-        match Spare::prepare(&*self.view.disk, &self.view.dir, self.segment_bytes, 0) {
+        let (view, number) = (&self.view, self.view.number_spare());
+        match Spare::prepare(&*view.disk, &view.dir, number, self.segment_bytes, 0) {
             Ok(spare) => *lock(&self.spare) = Some(spare),
             Err(error) => tracing::warn!(%error, "cannot prepare the journal's next segment"),
         }
@@ -167,6 +202,7 @@ impl Worker {
     }
 
     fn retain(&mut self) {
+        self.ticked = self.view.clock.elapsed();
         let segments = self.view.segments();
         let sealed: Vec<_> = segments
             .iter()
@@ -179,7 +215,7 @@ impl Worker {
             .collect();
         let total = segments.iter().map(|s| s.end()).sum();
         let floor = self.view.floor.load(Ordering::Acquire);
-        let count = removable(&sealed, total, self.policy, floor, now());
+        let count = removable(&sealed, total, self.policy, floor, self.view.clock.wall());
         for (segment, sealed) in segments.iter().zip(&sealed).take(count) {
             if !self.remove(&segment.path) || !self.view.remove_oldest(segment) {
                 break;

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use dispatch_contract::{Page, Sequence};
 use tokio::sync::watch;
 
+use crate::clock::Clock;
 use crate::damage::Damage;
 use crate::disk::Disk;
 use crate::ledger::Ledger;
@@ -27,6 +28,9 @@ const MOST_BOOKMARKS: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Files are read where they are asked for, not on a thread for that.
+    pub(crate) inline: bool,
     pub(crate) dir: PathBuf,
     pub(crate) meters: Meters,
     pub(crate) ledger: Mutex<Ledger>,
@@ -37,11 +41,21 @@ pub(crate) struct View {
     head: AtomicU64,
     dropped: AtomicU64,
     damaged: AtomicU64,
+    spares: AtomicU64,
     closed: AtomicBool,
     /// Rings with every new head and at the end.
     bell: watch::Sender<Sequence>,
     reported: Mutex<HashSet<(PathBuf, u64)>>,
     bookmarks: Mutex<HashMap<Sequence, Bookmark>>,
+}
+
+/// What the journal runs on.
+#[derive(Debug, Clone)]
+pub(crate) struct Surroundings {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Files are read where they are asked for, not on a thread for that.
+    pub(crate) inline: bool,
 }
 
 /// Where a reader stopped, so that the next read need not search.
@@ -57,7 +71,7 @@ pub(crate) struct Bookmark {
 
 impl View {
     pub(crate) fn new(
-        disk: Arc<dyn Disk>,
+        surroundings: Surroundings,
         dir: PathBuf,
         tail_bytes: usize,
         ledger: Ledger,
@@ -65,7 +79,9 @@ impl View {
         head: Sequence,
     ) -> Self {
         Self {
-            disk,
+            disk: surroundings.disk,
+            clock: surroundings.clock,
+            inline: surroundings.inline,
             dir,
             meters: Meters::new(),
             ledger: Mutex::new(ledger),
@@ -75,6 +91,7 @@ impl View {
             head: AtomicU64::new(head),
             dropped: AtomicU64::new(0),
             damaged: AtomicU64::new(0),
+            spares: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             bell: watch::Sender::new(head),
             reported: Mutex::default(),
@@ -169,6 +186,11 @@ impl View {
 
     pub(crate) fn damaged(&self) -> u64 {
         self.damaged.load(Ordering::Relaxed)
+    }
+
+    /// A number for the name of a spare file.
+    pub(crate) fn number_spare(&self) -> u64 {
+        self.spares.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(crate) fn count_dropped(&self, records: u64) {

@@ -2,10 +2,12 @@
 // A helper's unwrap is a test's failure; not every test file uses everything.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
+pub mod memory;
+
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use dispatch_contract::{
     AppendError, Appended, Checkpoint, Entry, Event, Group, Log, NewEvent, Record, Sequence, Settled,
     Settlement, SubscriptionId, Through,
 };
+use dispatch_journal::clock::Clock;
 use dispatch_journal::disk::{Disk, DiskFile, RealDisk};
 use dispatch_journal::{Journal, Options, Recovered};
 
@@ -179,6 +182,37 @@ impl Dice {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (z ^ (z >> 31)) % below
+    }
+}
+
+/// A clock that stands still until it is moved.
+#[derive(Debug, Default)]
+pub struct Hands {
+    elapsed: Mutex<Duration>,
+    /// Wall time beyond what passed since the year 2026 began, milliseconds.
+    jumped: AtomicI64,
+    salts: AtomicU64,
+}
+
+impl Hands {
+    pub fn pass(&self, time: Duration) {
+        *self.elapsed.lock().unwrap() += time;
+    }
+    /// The wall clock is set, forwards or backwards.
+    pub fn jump(&self, milliseconds: i64) {
+        self.jumped.fetch_add(milliseconds, Ordering::SeqCst);
+    }
+}
+
+impl Clock for Hands {
+    fn wall(&self) -> i64 {
+        1_767_225_600_000 + self.elapsed().as_millis() as i64 + self.jumped.load(Ordering::SeqCst)
+    }
+    fn elapsed(&self) -> Duration {
+        *self.elapsed.lock().unwrap()
+    }
+    fn salt(&self) -> u64 {
+        self.salts.fetch_add(1, Ordering::SeqCst)
     }
 }
 
