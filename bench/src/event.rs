@@ -1,15 +1,14 @@
 //! The events of a measurement. Their id says who sent them and when.
 //!
-//! `{run}-{producer}-{number}-{microseconds}`: the time is counted from the start of this process, and in
-//! open loop it is the time at which the event was due, not the one at which a slow hub let it go.
+//! `{run}-{producer}-{number}-{microseconds}`, every part of a fixed width: a request is written once and only its
+//! ids are overwritten. The time is counted from the start of this process, and in open loop it is the time at
+//! which the event was due, not the one at which a slow hub let it go.
 
-use std::fmt::Write as _;
+use std::io::Write as _;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use clap::ValueEnum;
-use http::request::Builder;
-use http_body_util::Full;
 
 /// How events are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -52,11 +51,17 @@ impl Clock {
     }
 }
 
+const BLANK_ID: &str = "00000000-0000-00000000-0000000000";
+
 impl Stamp {
-    /// The id of the event.
-    pub(crate) fn id(&self) -> String {
+    /// Writes the id of the event over one.
+    fn write(&self, mut place: &mut [u8]) -> std::io::Result<()> {
         let at = self.at.as_micros();
-        format!("{:08x}-{}-{}-{at}", self.run, self.producer, self.number)
+        write!(
+            place,
+            "{:08x}-{:04}-{:08}-{at:010}",
+            self.run, self.producer, self.number
+        )
     }
 
     /// Reads an id.
@@ -75,53 +80,87 @@ impl Stamp {
 /// What the events of a measurement have in common.
 #[derive(Debug, Clone)]
 pub(crate) struct Recipe {
-    mode: Mode,
-    ty: String,
-    padding: String,
+    /// How they are written.
+    pub(crate) mode: Mode,
+    /// Their type; one of several if there are more than one.
+    pub(crate) ty: String,
+    /// How many types: `{ty}.0`, `{ty}.1`, …, in turn.
+    pub(crate) types: usize,
+    /// About how many bytes of data each has.
+    pub(crate) size: usize,
+    /// Events in a request; more than one are a batch.
+    pub(crate) batch: usize,
+    /// Instead of that of the mode.
+    pub(crate) content_type: Option<String>,
 }
 
 const SOURCE: &str = "/bench";
 
 impl Recipe {
-    /// Events of this type whose data has about `size` bytes.
-    pub(crate) fn new(mode: Mode, ty: &str, size: usize) -> Self {
+    /// The request that posts `batch` events of the `turn`-th type, as bytes.
+    pub(crate) fn request(&self, host: &str, path: &str, turn: usize) -> Request {
+        let ty = match self.types {
+            1 => self.ty.clone(),
+            types => format!("{}.{}", self.ty, turn % types),
+        };
         // `{"padding":""}` is there in any case.
-        let padding = "x".repeat(size.saturating_sub(14));
-        Self {
-            mode,
-            ty: ty.to_owned(),
-            padding,
+        let data = format!(r#"{{"padding":"{}"}}"#, "x".repeat(self.size.saturating_sub(14)));
+        let document = format!(
+            r#"{{"specversion":"1.0","id":"{BLANK_ID}","source":"{SOURCE}","type":"{ty}","data":{data}}}"#
+        );
+        let (content_type, attributes, body) = match self.mode {
+            _ if self.batch > 1 => {
+                let events = vec![document; self.batch].join(",");
+                (
+                    dispatch_contract::BATCH_CONTENT_TYPE,
+                    String::new(),
+                    format!("[{events}]"),
+                )
+            }
+            Mode::Structured => (
+                dispatch_contract::STRUCTURED_CONTENT_TYPE,
+                String::new(),
+                document,
+            ),
+            Mode::Binary => (
+                "application/json",
+                format!(
+                    "ce-specversion: 1.0\r\nce-id: {BLANK_ID}\r\nce-source: {SOURCE}\r\nce-type: {ty}\r\n"
+                ),
+                data,
+            ),
+        };
+        let content_type = self.content_type.as_deref().unwrap_or(content_type);
+        let text = format!(
+            "POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: {content_type}\r\n{attributes}content-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let ids = text.match_indices(BLANK_ID).map(|(at, id)| at..at + id.len());
+        Request {
+            ids: ids.collect(),
+            bytes: text.into_bytes(),
         }
     }
+}
 
-    /// The request that posts one event.
-    pub(crate) fn request(&self, to: Builder, stamp: &Stamp) -> http::Result<http::Request<Full<Bytes>>> {
-        let id = stamp.id();
-        let ty = &self.ty;
-        let mut body = String::with_capacity(self.padding.len() + 256);
-        let to = match self.mode {
-            Mode::Structured => {
-                write!(
-                    body,
-                    r#"{{"specversion":"1.0","id":"{id}","source":"{SOURCE}","type":"{ty}","data":"#
-                )
-                .unwrap_or_default();
-                to.header("content-type", dispatch_contract::STRUCTURED_CONTENT_TYPE)
-            }
-            Mode::Binary => to
-                .header("content-type", "application/json")
-                .header("ce-specversion", "1.0")
-                .header("ce-id", id)
-                .header("ce-source", SOURCE)
-                .header("ce-type", ty),
-        };
-        body.push_str(r#"{"padding":""#);
-        body.push_str(&self.padding);
-        body.push_str(r#""}"#);
-        if self.mode == Mode::Structured {
-            body.push('}');
+/// A request that is posted again and again with other ids.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    bytes: Vec<u8>,
+    ids: Vec<Range<usize>>,
+}
+
+impl Request {
+    /// The bytes for the events from this one on.
+    pub(crate) fn stamped(&mut self, first: &Stamp) -> std::io::Result<&[u8]> {
+        for (n, id) in self.ids.iter().enumerate() {
+            let stamp = Stamp {
+                number: first.number + n,
+                ..*first
+            };
+            stamp.write(&mut self.bytes[id.clone()])?;
         }
-        to.body(Full::from(body))
+        Ok(&self.bytes)
     }
 }
 
@@ -129,7 +168,7 @@ impl Recipe {
 mod tests {
     use super::*;
     use dispatch_contract::Event;
-    use http_body_util::BodyExt as _;
+    use http::{HeaderMap, HeaderName, HeaderValue};
 
     fn stamp() -> Stamp {
         Stamp {
@@ -140,30 +179,58 @@ mod tests {
         }
     }
 
+    fn recipe(mode: Mode, batch: usize) -> Recipe {
+        Recipe {
+            mode,
+            ty: "bench.event".to_owned(),
+            types: 3,
+            size: 1024,
+            batch,
+            content_type: None,
+        }
+    }
+
     #[test]
     fn an_id_tells_all_that_went_into_it() {
-        assert_eq!(stamp().id(), "0000beef-3-12-4567890");
-        assert_eq!(Stamp::read(&stamp().id()), Some(stamp()));
+        let mut id = BLANK_ID.as_bytes().to_vec();
+        stamp().write(&mut id).unwrap();
+        let id = String::from_utf8(id).unwrap();
+        assert_eq!(id, "0000beef-0003-00000012-0004567890");
+        assert_eq!(Stamp::read(&id), Some(stamp()));
         for other in ["", "0000beef-3-12", "0000beef-3-12-5-6", "x-3-12-5"] {
             assert_eq!(Stamp::read(other), None, "{other}");
         }
     }
 
-    #[tokio::test]
-    async fn what_is_posted_is_a_cloud_event_of_the_size_asked_for() {
-        for mode in [Mode::Structured, Mode::Binary] {
-            let recipe = Recipe::new(mode, "bench.event", 1024);
-            let request = recipe
-                .request(http::Request::post("http://x/"), &stamp())
-                .unwrap();
-            let (parts, body) = request.into_parts();
-            let body = body.collect().await.unwrap().to_bytes();
-            let event = match mode {
-                Mode::Structured => Event::from_json(&body).unwrap(),
-                Mode::Binary => Event::from_headers(&parts.headers, body).unwrap(),
+    #[test]
+    fn what_is_posted_is_cloud_events_of_the_type_and_size_asked_for() {
+        for (mode, batch) in [(Mode::Structured, 1), (Mode::Binary, 1), (Mode::Structured, 2)] {
+            let mut request = recipe(mode, batch).request("h", "/v1/events", 4);
+            let text = String::from_utf8(request.stamped(&stamp()).unwrap().to_vec()).unwrap();
+
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            let mut headers = HeaderMap::new();
+            for line in head.lines().skip(1) {
+                let (name, value) = line.split_once(": ").unwrap();
+                let value = HeaderValue::from_str(value).unwrap();
+                headers.insert(name.parse::<HeaderName>().unwrap(), value);
+            }
+            assert_eq!(headers["content-length"], body.len().to_string());
+            let events = match (mode, batch) {
+                (_, 2) => serde_json::from_str::<Vec<serde_json::Value>>(body)
+                    .unwrap()
+                    .iter()
+                    .map(|event| Event::from_json(event.to_string().as_bytes()).unwrap())
+                    .collect(),
+                (Mode::Binary, _) => vec![Event::from_headers(&headers, body.to_owned().into()).unwrap()],
+                (Mode::Structured, _) => vec![Event::from_json(body.as_bytes()).unwrap()],
             };
-            assert_eq!((event.id(), event.ty()), (stamp().id().as_str(), "bench.event"));
-            assert_eq!(event.data().unwrap().bytes.len(), 1024);
+            assert_eq!(events.len(), batch);
+            for (n, event) in events.iter().enumerate() {
+                assert_eq!(Stamp::read(event.id()).unwrap().number, 12 + n);
+                assert_eq!(event.ty(), "bench.event.1");
+                assert_eq!(event.data().unwrap().bytes.len(), 1024);
+            }
         }
     }
 }

@@ -1,23 +1,21 @@
-//! The producers: each has one connection that it keeps, and one event under way at a time.
+//! The producers: each has one connection that it keeps, and one request under way at a time.
 //!
 //! In a closed loop the next event follows the acknowledgement. In an open loop each event has a time at
 //! which it is due; a producer that is late sends at once, and the wait counts as latency. A connection that
-//! breaks is an error, counted, and made anew.
+//! breaks is an error, counted, and made anew. All producers share one thread: what they cost is not the
+//! hub's, and a second thread would only wake up for the first.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use bytes::Bytes;
-use http::{StatusCode, Uri};
-use http_body_util::{BodyExt as _, Full};
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio::task::{AbortHandle, JoinSet};
+use http::Uri;
+use tokio::task::JoinSet;
 
-use crate::event::{Clock, Recipe, Stamp};
+use crate::alarm::Alarm;
+use crate::event::{Clock, Recipe, Request, Stamp};
 use crate::sample::Samples;
+use crate::wire::Connection;
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(20);
@@ -31,10 +29,12 @@ pub(crate) struct Load {
     pub(crate) recipe: Recipe,
     /// Connections.
     pub(crate) producers: usize,
-    /// Events a second of all producers together; as fast as acknowledged if `None`.
+    /// Requests a second of all producers together; as fast as acknowledged if `None`.
     pub(crate) rate: Option<f64>,
     /// How long.
     pub(crate) duration: Duration,
+    /// How many events each producer posts at most.
+    pub(crate) most: Option<usize>,
 }
 
 /// What came of it.
@@ -61,7 +61,7 @@ pub(crate) async fn run(load: &Load, run: u32, clock: Clock) -> anyhow::Result<P
     }
     let mut total = Posted::default();
     while let Some(done) = producers.join_next().await {
-        let posted = done.context("a producer failed")?;
+        let posted = done.context("a producer failed")??;
         total.acknowledged += posted.acknowledged;
         total.errors += posted.errors;
         total.latency.append(posted.latency);
@@ -73,127 +73,107 @@ pub(crate) async fn run(load: &Load, run: u32, clock: Clock) -> anyhow::Result<P
     Ok(total)
 }
 
+/// `host:port` of an `http://` address.
+pub(crate) fn address(url: &Uri) -> anyhow::Result<String> {
+    let Some(authority) = url.authority().filter(|_| url.scheme_str() == Some("http")) else {
+        bail!("{url} is not an http:// address");
+    };
+    Ok(format!(
+        "{}:{}",
+        authority.host(),
+        authority.port_u16().unwrap_or(80)
+    ))
+}
+
 struct Producer {
     load: Load,
     run: u32,
     number: usize,
     clock: Clock,
     address: String,
+    /// One for each type of events.
+    requests: Vec<Request>,
     connection: Option<Connection>,
-}
-
-struct Connection {
-    sender: SendRequest<Full<Bytes>>,
-    driver: AbortHandle,
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.driver.abort();
-    }
 }
 
 impl Producer {
     fn new(load: Load, run: u32, number: usize, clock: Clock) -> anyhow::Result<Self> {
-        let Some(authority) = load
-            .url
-            .authority()
-            .filter(|_| load.url.scheme_str() == Some("http"))
-        else {
-            bail!("{} is not an http:// address", load.url);
-        };
-        let port = authority.port_u16().unwrap_or(80);
-        let address = format!("{}:{port}", authority.host());
+        let address = address(&load.url)?;
+        let path = load.url.path_and_query().map_or("/", |path| path.as_str());
+        let requests = (0..load.recipe.types)
+            .map(|turn| load.recipe.request(&address, path, turn))
+            .collect();
         Ok(Self {
             load,
             run,
             number,
             clock,
             address,
+            requests,
             connection: None,
         })
     }
 
-    async fn work(mut self, begin: Duration) -> Posted {
+    async fn work(mut self, begin: Duration) -> anyhow::Result<Posted> {
         let mut posted = Posted::default();
+        let alarm = Alarm::new().context("no timer")?;
         let end = begin + self.load.duration;
-        for number in 0.. {
+        let batch = self.load.recipe.batch;
+        for round in 0.. {
+            // Producers take turns, so the whole is even.
+            let turn = round * self.load.producers + self.number;
             let due = match self.load.rate {
                 None => self.clock.now(),
-                Some(rate) => {
-                    // Producers take turns, so the whole is even.
-                    let turn = number * self.load.producers + self.number;
-                    let due = begin + Duration::from_secs_f64(turn as f64 / rate);
-                    if due >= end {
-                        break;
-                    }
-                    tokio::time::sleep_until(self.clock.instant(due).into()).await;
-                    due
-                }
+                Some(rate) => begin + Duration::from_secs_f64(turn as f64 / rate),
             };
-            if due >= end || self.clock.now() >= end + ANSWER_TIMEOUT {
+            let enough = self.load.most.is_some_and(|most| round * batch >= most);
+            if enough || due >= end || self.clock.now() >= end + ANSWER_TIMEOUT {
                 break;
+            }
+            if self.load.rate.is_some() {
+                alarm.at(self.clock.instant(due)).await?;
             }
             let stamp = Stamp {
                 run: self.run,
                 producer: self.number,
-                number,
+                number: round * batch,
                 at: due,
             };
-            match tokio::time::timeout(ANSWER_TIMEOUT, self.post(&stamp)).await {
-                Ok(Ok(status)) if status.is_success() => {
-                    posted.acknowledged += 1;
+            match tokio::time::timeout(ANSWER_TIMEOUT, self.post(turn, &stamp)).await {
+                Ok(Ok(200..=299)) => {
+                    posted.acknowledged += batch;
                     posted.latency.add(self.clock.now().saturating_sub(due));
                 }
                 Ok(Ok(status)) => {
-                    *posted.refused.entry(status.as_u16()).or_default() += 1;
+                    *posted.refused.entry(status).or_default() += 1;
                 }
                 Ok(Err(_)) | Err(_) => {
                     posted.errors += 1;
-                    self.connection = None;
                     tokio::time::sleep(PAUSE_AFTER_ERROR).await;
                 }
             }
         }
-        posted
+        Ok(posted)
     }
 
-    async fn post(&mut self, stamp: &Stamp) -> anyhow::Result<StatusCode> {
+    async fn post(&mut self, turn: usize, stamp: &Stamp) -> std::io::Result<u16> {
+        let types = self.requests.len();
+        let request = self.requests[turn % types].stamped(stamp)?;
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => connect(&self.address).await?,
+            None => Connection::open(&self.address).await?,
         };
-        connection.sender.ready().await?;
-        let path = self.load.url.path_and_query().map_or("/", |path| path.as_str());
-        let to = http::Request::post(path).header("host", &self.address);
-        let response = connection
-            .sender
-            .send_request(self.load.recipe.request(to, stamp)?)
-            .await?;
-        let status = response.status();
-        let mut body = response.into_body();
-        while let Some(frame) = body.frame().await {
-            frame?;
-        }
+        let status = connection.exchange(request).await?;
         self.connection = Some(connection);
         Ok(status)
     }
-}
-
-async fn connect(address: &str) -> anyhow::Result<Connection> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    let (sender, driver) = handshake(TokioIo::new(stream)).await?;
-    // Ends with the connection, at the latest when it is dropped.
-    let driver = tokio::spawn(async move { driver.await.unwrap_or_default() }).abort_handle();
-    Ok(Connection { sender, driver })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::event::Mode;
-    use crate::receive::Target;
+    use crate::receive::{Expected, Target};
     use axum::Router;
     use axum::http::StatusCode as Status;
     use tokio::net::TcpListener;
@@ -201,10 +181,18 @@ mod tests {
     fn load(port: u16, rate: Option<f64>, millis: u64) -> Load {
         Load {
             url: format!("http://127.0.0.1:{port}/0").parse().unwrap(),
-            recipe: Recipe::new(Mode::Binary, "t", 64),
+            recipe: Recipe {
+                mode: Mode::Binary,
+                ty: "t".to_owned(),
+                types: 1,
+                size: 64,
+                batch: 1,
+                content_type: None,
+            },
             producers: 2,
             rate,
             duration: Duration::from_millis(millis),
+            most: None,
         }
     }
 
@@ -223,7 +211,16 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn what_was_acknowledged_was_received_once() {
         let clock = Clock::start();
-        let target = Target::listen("127.0.0.1:0", 1, 2, clock).await.unwrap();
+        let target = Target::listen(
+            "127.0.0.1:0",
+            Expected {
+                paths: 1,
+                producers: 2,
+                slow: None,
+            },
+            clock,
+        )
+        .unwrap();
         target.begin(7);
 
         let posted = run(&load(target.port, None, 100), 7, clock).await.unwrap();

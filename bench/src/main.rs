@@ -1,17 +1,22 @@
 //! The load generator: posts CloudEvents to any hub, receives what the hub delivers, and says how fast.
 //!
-//! `run` measures one row; `port` finds a free port for a script; `record` puts the rows of a case into one
-//! result. The send time travels in the id of each event, so a delivery needs no look-up to know its
-//! latency. Read `load` first (the producers), then `receive` (the target).
+//! `run` measures one row; `port` finds a free port for a script;
+//! `record` puts the rows of a case into one result and `table` prints it. The send time travels in the id of each event, so a
+//! delivery needs no look-up to know its latency. Read `load` first (the producers), then `receive` (the target).
 
+mod alarm;
 mod event;
 mod load;
 mod machine;
 mod process;
 mod receive;
 mod record;
+mod rounds;
 mod row;
 mod sample;
+mod table;
+mod target;
+mod wire;
 
 use std::io::Write as _;
 
@@ -21,19 +26,24 @@ use clap::Parser;
 #[command(about = "Measures a hub, or any HTTP target, with CloudEvents")]
 enum Command {
     /// Post events, receive deliveries, write one row of figures
-    Run(row::Args),
+    Run(Box<row::Args>),
     /// Put rows into one result
     Record(record::Args),
+    /// Print results as Markdown
+    Table(table::Args),
     /// Print a free port
     Port,
 }
 
 fn main() -> anyhow::Result<()> {
     let command = Command::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     match command {
-        Command::Run(args) => runtime.block_on(row::run(args)),
+        Command::Run(args) => runtime.block_on(row::run(*args)),
         Command::Record(args) => record::run(&args),
+        Command::Table(args) => table::run(&args),
         Command::Port => {
             let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
             writeln!(std::io::stdout(), "{}", listener.local_addr()?.port())?;

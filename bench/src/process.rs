@@ -1,136 +1,190 @@
-//! What the measured process uses: memory and processor time, with those of its children beside it.
+//! What measured processes use: memory, processor time and switches, with those of their children beside it.
 //!
-//! Read from `/proc`, ten times a second. A child that ended takes its processor time to its parent's
-//! account only when the parent waited for it, so that of short-lived children is a lower bound.
+//! Read from `/proc` by a thread of its own, four times a second and only for these processes: watching must not be
+//! what is measured. A child or a thread that ended before the last look takes its counts along, so that
+//! short-lived ones are a lower bound.
 
 use std::collections::HashMap;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
+use anyhow::{Context as _, anyhow};
 use serde::Serialize;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use serde_json::{Value, json};
 
 /// Linux counts processor time for `/proc` in hundredths of a second on every architecture.
-const TICKS_PER_SECOND: f64 = 100.0;
+const TICK_MICROS: u64 = 10_000;
 const PAGE_BYTES: u64 = 4096;
-const INTERVAL: Duration = Duration::from_millis(100);
+const INTERVAL: Duration = Duration::from_millis(250);
 
-/// What a process used during a measurement.
-#[derive(Debug, Clone, Default, Serialize)]
+/// What processes used during a measurement.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Usage {
-    /// The most memory the process itself had.
+    /// The most memory they had.
     rss_peak_bytes: u64,
-    /// The most memory all of its descendants had together.
-    children_rss_peak_bytes: u64,
-    /// Processor seconds of the process itself.
-    cpu_seconds: f64,
-    /// Processor seconds of its descendants.
-    children_cpu_seconds: f64,
+    /// Processor time in programs.
+    user_micros: u64,
+    /// Processor time in the kernel for them.
+    system_micros: u64,
+    /// Times a thread waited.
+    voluntary_switches: u64,
+    /// Times a thread had to make room for another.
+    involuntary_switches: u64,
 }
 
-/// Watches a process.
+impl Usage {
+    /// With processor time and switches for each of so many events.
+    pub(crate) fn figures(&self, events: usize) -> Value {
+        let each = |count: u64| (count as f64 / events.max(1) as f64 * 100.0).round() / 100.0;
+        json!({
+            "rss_peak_bytes": self.rss_peak_bytes,
+            "cpu_micros_per_event": {
+                "user": each(self.user_micros),
+                "system": each(self.system_micros),
+                "total": each(self.user_micros + self.system_micros),
+            },
+            "switches_per_event": {
+                "voluntary": each(self.voluntary_switches),
+                "involuntary": each(self.involuntary_switches),
+            },
+        })
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self {
+            rss_peak_bytes: self.rss_peak_bytes + other.rss_peak_bytes,
+            user_micros: self.user_micros + other.user_micros,
+            system_micros: self.system_micros + other.system_micros,
+            voluntary_switches: self.voluntary_switches + other.voluntary_switches,
+            involuntary_switches: self.involuntary_switches + other.involuntary_switches,
+        }
+    }
+
+    /// What came since `first`; the memory of now.
+    fn since(self, first: Self) -> Self {
+        Self {
+            rss_peak_bytes: self.rss_peak_bytes,
+            user_micros: self.user_micros.saturating_sub(first.user_micros),
+            system_micros: self.system_micros.saturating_sub(first.system_micros),
+            voluntary_switches: self.voluntary_switches.saturating_sub(first.voluntary_switches),
+            involuntary_switches: self
+                .involuntary_switches
+                .saturating_sub(first.involuntary_switches),
+        }
+    }
+
+    /// The most of everything.
+    fn most(self, other: Self) -> Self {
+        Self {
+            rss_peak_bytes: self.rss_peak_bytes.max(other.rss_peak_bytes),
+            user_micros: self.user_micros.max(other.user_micros),
+            system_micros: self.system_micros.max(other.system_micros),
+            voluntary_switches: self.voluntary_switches.max(other.voluntary_switches),
+            involuntary_switches: self.involuntary_switches.max(other.involuntary_switches),
+        }
+    }
+}
+
+/// Watches processes.
 pub(crate) struct Watch {
-    stop: watch::Sender<bool>,
-    task: JoinHandle<Usage>,
+    stop: Sender<()>,
+    thread: JoinHandle<(Usage, Usage)>,
 }
 
 impl Watch {
     /// Begins now.
-    pub(crate) fn start(pid: u32) -> Self {
-        let (stop, stopped) = watch::channel(false);
-        Self {
+    pub(crate) fn start(pids: Vec<u32>) -> anyhow::Result<Self> {
+        let (stop, stopped) = mpsc::channel();
+        let first = look(&pids);
+        let thread = std::thread::Builder::new()
+            .name("watch".to_owned())
+            .spawn(move || {
+                let (mut own, mut children) = (Usage::default(), Usage::default());
+                loop {
+                    let ended = stopped.recv_timeout(INTERVAL) != Err(RecvTimeoutError::Timeout);
+                    let now = look(&pids);
+                    own = own.most(now.0.since(first.0));
+                    children = children.most(now.1.since(first.1));
+                    if ended {
+                        return (own, children);
+                    }
+                }
+            });
+        Ok(Self {
             stop,
-            task: tokio::spawn(observe(pid, stopped)),
-        }
-    }
-
-    /// Ends, and says.
-    pub(crate) async fn finish(self) -> anyhow::Result<Usage> {
-        self.stop.send_replace(true);
-        Ok(self.task.await?)
-    }
-}
-
-async fn observe(pid: u32, mut stopped: watch::Receiver<bool>) -> Usage {
-    let first = look(pid);
-    let mut usage = Usage::default();
-    loop {
-        let now = look(pid);
-        usage.rss_peak_bytes = usage.rss_peak_bytes.max(now.own.rss);
-        usage.children_rss_peak_bytes = usage.children_rss_peak_bytes.max(now.children.rss);
-        let seconds = |now: u64, first: u64| now.saturating_sub(first) as f64 / TICKS_PER_SECOND;
-        usage.cpu_seconds = usage.cpu_seconds.max(seconds(now.own.ticks, first.own.ticks));
-        let children = seconds(now.children.ticks, first.children.ticks);
-        usage.children_cpu_seconds = usage.children_cpu_seconds.max(children);
-        if *stopped.borrow() {
-            return usage;
-        }
-        tokio::select! {
-            () = tokio::time::sleep(INTERVAL) => {}
-            // The sender gone means the same as told to stop: one last look.
-            changed = stopped.changed() => if changed.is_err() { return usage },
-        }
-    }
-}
-
-#[derive(Default)]
-struct Look {
-    own: Counts,
-    children: Counts,
-}
-
-#[derive(Default, Clone, Copy)]
-struct Counts {
-    parent: u32,
-    ticks: u64,
-    rss: u64,
-}
-
-fn look(pid: u32) -> Look {
-    let all: HashMap<u32, Counts> = std::fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| {
-            let pid = entry.ok()?.file_name().to_str()?.parse().ok()?;
-            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-            Some((pid, counts(&stat)?))
+            thread: thread.context("no thread to watch with")?,
         })
-        .collect();
-    let mut look = Look {
-        own: all.get(&pid).copied().unwrap_or_default(),
-        ..Look::default()
-    };
-    for (&other, counts) in &all {
-        if other != pid && descends(other, pid, &all) {
-            look.children.ticks += counts.ticks;
-            look.children.rss += counts.rss;
-        }
     }
-    look
+
+    /// Ends, and says: the processes themselves, and their descendants.
+    pub(crate) fn finish(self) -> anyhow::Result<(Usage, Usage)> {
+        drop(self.stop);
+        self.thread.join().map_err(|_| anyhow!("the watch failed"))
+    }
 }
 
-fn descends(mut pid: u32, from: u32, all: &HashMap<u32, Counts>) -> bool {
+/// The processes together, and their descendants together.
+fn look(pids: &[u32]) -> (Usage, Usage) {
+    let parents = parents();
+    let sum =
+        |pids: &mut dyn Iterator<Item = u32>| pids.filter_map(usage).fold(Usage::default(), Usage::plus);
+    let descends = |pid: u32| !pids.contains(&pid) && descends(pid, pids, &parents);
+    (
+        sum(&mut pids.iter().copied()),
+        sum(&mut parents.keys().copied().filter(|&pid| descends(pid))),
+    )
+}
+
+/// The parent of each process there is.
+fn parents() -> HashMap<u32, u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten();
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter_map(|pid: u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        Some((pid, field(&stat, 4)?.try_into().ok()?))
+    })
+    .collect()
+}
+
+fn descends(mut pid: u32, from: &[u32], parents: &HashMap<u32, u32>) -> bool {
     // Longer than any chain of processes: a bound against a table that changed while it was read.
     for _ in 0..64 {
-        match all.get(&pid) {
-            Some(counts) if counts.parent == from => return true,
-            Some(counts) => pid = counts.parent,
+        match parents.get(&pid) {
+            Some(parent) if from.contains(parent) => return true,
+            Some(&parent) => pid = parent,
             None => return false,
         }
     }
     false
 }
 
-/// Fields of `/proc/PID/stat`, proc(5): the parent is the 4th, processor time the 14th and 15th, pages the 24th.
-fn counts(stat: &str) -> Option<Counts> {
+fn usage(pid: u32) -> Option<Usage> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut usage = Usage {
+        rss_peak_bytes: field(&stat, 24)? * PAGE_BYTES,
+        user_micros: field(&stat, 14)? * TICK_MICROS,
+        system_micros: field(&stat, 15)? * TICK_MICROS,
+        ..Usage::default()
+    };
+    for task in std::fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
+        let status = std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
+        usage.voluntary_switches += switches(&status, "voluntary_ctxt_switches:");
+        usage.involuntary_switches += switches(&status, "nonvoluntary_ctxt_switches:");
+    }
+    Some(usage)
+}
+
+fn switches(status: &str, key: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(key));
+    line.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
+}
+
+/// A field of `/proc/PID/stat`, proc(5): the parent is the 4th, processor time the 14th and 15th, pages the 24th.
+fn field(stat: &str, n: usize) -> Option<u64> {
     // The name, the 2nd, stands in parentheses and may hold anything.
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let number = |n: usize| fields.get(n - 3)?.parse::<u64>().ok();
-    Some(Counts {
-        parent: u32::try_from(number(4)?).ok()?,
-        ticks: number(14)? + number(15)?,
-        rss: number(24)? * PAGE_BYTES,
-    })
+    let behind = stat.rsplit_once(')')?.1;
+    behind.split_whitespace().nth(n - 3)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -141,16 +195,23 @@ mod tests {
     fn the_counts_are_found_behind_any_name() {
         let stat =
             "42 (a) b) S 7 42 42 0 -1 4194560 1 2 3 4 150 50 0 0 20 0 9 0 1 1000 256 18446744073709551615 0";
-
-        let counts = counts(stat).unwrap();
-
-        assert_eq!((counts.parent, counts.ticks, counts.rss), (7, 200, 256 * 4096));
+        let found = [4, 14, 15, 24].map(|n| field(stat, n));
+        assert_eq!(found, [Some(7), Some(150), Some(50), Some(256)]);
+        let status = "voluntary_ctxt_switches:\t12\nnonvoluntary_ctxt_switches:\t3\n";
+        assert_eq!(switches(status, "voluntary_ctxt_switches:"), 12);
+        assert_eq!(switches(status, "nonvoluntary_ctxt_switches:"), 3);
     }
 
-    #[tokio::test]
-    async fn this_process_uses_memory() {
-        let usage = Watch::start(std::process::id()).finish().await.unwrap();
+    #[test]
+    fn this_process_uses_memory_and_what_it_starts_is_its_child() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let watch = Watch::start(vec![std::process::id()]).unwrap();
 
-        assert!(usage.rss_peak_bytes > 100_000, "{usage:?}");
+        let (own, children) = watch.finish().unwrap();
+
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(own.rss_peak_bytes > 100_000, "{own:?}");
+        assert!(children.rss_peak_bytes > 1_000, "{children:?}");
     }
 }

@@ -2,20 +2,26 @@
 //!
 //! A hub delivers to `/0`, `/1`, …, one path for each subscription. The event may be the one that was
 //! posted, in either mode, or one that it caused (`causationid`), such as the record of a function's run.
+//! The target has a thread of its own, so that it costs the producers nothing but its processor time.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::routing::post;
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use anyhow::Context as _;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::oneshot;
 
 use crate::event::{Clock, Stamp};
 use crate::sample::Samples;
+use crate::wire::{Message, Messages, header};
+
+const ANSWER: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
+/// Connections that wait to be accepted: as many as come at once, or the rest tries again after a second.
+const BACKLOG: u32 = 4096;
+/// Pause after a connection could not be accepted, for instance for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
 /// What was received in the present phase.
 #[derive(Debug, Default)]
@@ -24,6 +30,8 @@ pub(crate) struct Received {
     pub(crate) distinct: usize,
     /// Deliveries of what was there already.
     pub(crate) repeated: usize,
+    /// Deliveries to the slow path.
+    pub(crate) slow: usize,
     /// From due to delivered.
     pub(crate) latency: Samples,
     /// When the last distinct delivery came.
@@ -33,59 +41,82 @@ pub(crate) struct Received {
     seen: Vec<Vec<u64>>,
 }
 
+/// What a target takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Expected {
+    /// Paths: `/0`, `/1`, … count.
+    pub(crate) paths: usize,
+    /// Producers of this process.
+    pub(crate) producers: usize,
+    /// How long `/slow` takes for each delivery.
+    pub(crate) slow: Option<Duration>,
+}
+
 /// A target that listens.
 pub(crate) struct Target {
     /// Where.
     pub(crate) port: u16,
     shared: Arc<Shared>,
-    server: JoinHandle<()>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 struct Shared {
     clock: Clock,
-    paths: usize,
-    producers: usize,
+    expected: Expected,
     received: Mutex<Received>,
 }
 
 impl Target {
     /// Listens on this address.
-    pub(crate) async fn listen(
-        address: &str,
-        paths: usize,
-        producers: usize,
-        clock: Clock,
-    ) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let port = listener.local_addr()?.port();
+    pub(crate) fn listen(address: &str, expected: Expected, clock: Clock) -> anyhow::Result<Self> {
         let shared = Arc::new(Shared {
             clock,
-            paths,
-            producers,
+            expected,
             received: Mutex::default(),
         });
-        let routes = Router::new()
-            .route("/{path}", post(deliver))
-            .with_state(shared.clone());
-        let serve = axum::serve(
-            axum::serve::ListenerExt::tap_io(listener, |stream| {
-                stream.set_nodelay(true).unwrap_or_default();
-            }),
-            routes,
-        );
-        let server = tokio::spawn(async move { serve.await.unwrap_or_default() });
-        Ok(Self { port, shared, server })
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let listener = {
+            let _inside = runtime.enter();
+            let socket = TcpSocket::new_v4()?;
+            socket.set_reuseaddr(true)?;
+            socket.bind(address.parse()?)?;
+            socket.listen(BACKLOG)?
+        };
+        let port = listener.local_addr()?.port();
+        let (stop, stopped) = oneshot::channel();
+        let shares = shared.clone();
+        let thread = std::thread::Builder::new()
+            .name("target".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    tokio::select! {
+                        // The sender gone means the same as told to stop.
+                        _ = stopped => {}
+                        () = accept(listener, shares) => {}
+                    }
+                });
+            })
+            .context("no thread for the target")?;
+        Ok(Self {
+            port,
+            shared,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 
     /// Forgets what was, and counts only events of this run from now on.
     pub(crate) fn begin(&self, run: u32) -> Received {
-        let mut received = self.shared.received();
+        let expected = self.shared.expected;
         let fresh = Received {
             run,
-            seen: vec![Vec::new(); self.shared.paths * self.shared.producers],
+            seen: vec![Vec::new(); expected.paths * expected.producers],
             ..Received::default()
         };
-        std::mem::replace(&mut received, fresh)
+        std::mem::replace(&mut *self.shared.received(), fresh)
     }
 
     /// Deliveries so far.
@@ -96,7 +127,11 @@ impl Target {
 
 impl Drop for Target {
     fn drop(&mut self) {
-        self.server.abort();
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic over there has been printed there.
+            thread.join().unwrap_or_default();
+        }
     }
 }
 
@@ -104,44 +139,86 @@ impl Shared {
     fn received(&self) -> MutexGuard<'_, Received> {
         self.received.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Counts a delivery.
+    fn count(&self, path: Option<usize>, stamp: Option<Stamp>) {
+        let now = self.clock.now();
+        let mut received = self.received();
+        let (Some(path), Some(stamp)) = (path, stamp) else {
+            return;
+        };
+        let Expected { paths, producers, .. } = self.expected;
+        if stamp.run != received.run || stamp.producer >= producers || path >= paths {
+            return;
+        }
+        let events = &mut received.seen[path * producers + stamp.producer];
+        let (word, bit) = (stamp.number / 64, 1 << (stamp.number % 64));
+        if events.len() <= word {
+            events.resize(word + 1, 0);
+        }
+        let is_new = events[word] & bit == 0;
+        events[word] |= bit;
+        if is_new {
+            received.distinct += 1;
+            received.latency.add(now.saturating_sub(stamp.at));
+            received.last = now;
+        } else {
+            received.repeated += 1;
+        }
+    }
 }
 
-async fn deliver(
-    State(shared): State<Arc<Shared>>,
-    Path(path): Path<usize>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> StatusCode {
-    let now = shared.clock.now();
-    let Some(stamp) = stamp(&headers, &body) else {
-        return StatusCode::NO_CONTENT;
-    };
-    let mut received = shared.received();
-    if stamp.run != received.run || stamp.producer >= shared.producers || path >= shared.paths {
-        return StatusCode::NO_CONTENT;
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    loop {
+        match listener.accept().await {
+            // Ends with its connection, at the latest with the runtime of this thread.
+            Ok((stream, _)) => drop(tokio::spawn(serve(stream, shared.clone()))),
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
     }
-    let events = &mut received.seen[path * shared.producers + stamp.producer];
-    let (word, bit) = (stamp.number / 64, 1 << (stamp.number % 64));
-    if events.len() <= word {
-        events.resize(word + 1, 0);
-    }
-    let is_new = events[word] & bit == 0;
-    events[word] |= bit;
-    if is_new {
-        received.distinct += 1;
-        received.latency.add(now.saturating_sub(stamp.at));
-        received.last = now;
-    } else {
-        received.repeated += 1;
-    }
-    StatusCode::NO_CONTENT
 }
 
-fn stamp(headers: &HeaderMap, body: &[u8]) -> Option<Stamp> {
-    let header = |name: &str| headers.get(name)?.to_str().ok();
-    match header("ce-causationid").and_then(Stamp::read) {
+/// Answers until the other side goes or says what is not understood.
+async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
+    stream.set_nodelay(true).unwrap_or_default();
+    let mut messages = Messages::default();
+    let mut answers = Vec::new();
+    while messages.read_from(&mut stream).await.is_ok() {
+        answers.clear();
+        while let Ok(Some(message)) = messages.next() {
+            if let Some(slow) = shared
+                .expected
+                .slow
+                .filter(|_| path(&messages, &message) == "slow")
+            {
+                shared.received().slow += 1;
+                tokio::time::sleep(slow).await;
+            } else {
+                let path = path(&messages, &message).parse().ok();
+                shared.count(path, stamp(&messages, &message));
+            }
+            answers.extend_from_slice(ANSWER);
+        }
+        if stream.write_all(&answers).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// What follows the slash in the first line.
+fn path<'a>(messages: &'a Messages, message: &Message) -> &'a str {
+    let head = messages.bytes(&message.head);
+    let line = head.split(|&b| b == b'\r').next().unwrap_or_default();
+    let line = std::str::from_utf8(line).unwrap_or_default();
+    let target = line.split(' ').nth(1).unwrap_or_default();
+    target.strip_prefix('/').unwrap_or_default()
+}
+
+fn stamp(messages: &Messages, message: &Message) -> Option<Stamp> {
+    let (head, body) = (messages.bytes(&message.head), messages.bytes(&message.body));
+    match header(head, "ce-causationid").and_then(Stamp::read) {
         Some(stamp) => Some(stamp),
-        None => Stamp::read(header("ce-id").or_else(|| structured_id(body))?),
+        None => Stamp::read(header(head, "ce-id").or_else(|| structured_id(body))?),
     }
 }
 
@@ -157,21 +234,62 @@ fn structured_id(body: &[u8]) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Connection;
 
-    #[test]
-    fn a_stamp_is_found_in_both_modes_and_in_what_an_event_caused() {
-        let id = "0000beef-3-12-4567890";
-        let structured = format!(r#"{{"specversion":"1.0","id":"{id}","source":"/s"}}"#);
-        let mut binary = HeaderMap::new();
-        binary.insert("ce-id", id.parse().unwrap());
-        let mut caused = HeaderMap::new();
-        caused.insert("ce-id", "5b2c".parse().unwrap());
-        caused.insert("ce-causationid", id.parse().unwrap());
+    const ID: &str = "0000beef-0003-00000012-0004567890";
+    const PATIENCE: Duration = Duration::from_secs(10);
 
-        let expected = Stamp::read(id);
-        assert_eq!(stamp(&HeaderMap::new(), structured.as_bytes()), expected);
-        assert_eq!(stamp(&binary, b""), expected);
-        assert_eq!(stamp(&caused, b""), expected);
-        assert_eq!(stamp(&HeaderMap::new(), b"{}"), None);
+    async fn post(to: &mut Connection, path: &str, headers: &str, body: &str) -> u16 {
+        let length = body.len();
+        let text = format!("POST {path} HTTP/1.1\r\n{headers}content-length: {length}\r\n\r\n{body}");
+        let exchange = to.exchange(text.as_bytes());
+        tokio::time::timeout(PATIENCE, exchange).await.unwrap().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_stamp_is_found_in_both_modes_and_in_what_an_event_caused() {
+        let expected = Expected {
+            paths: 3,
+            producers: 4,
+            slow: None,
+        };
+        let target = Target::listen("127.0.0.1:0", expected, Clock::start()).unwrap();
+        target.begin(0xbeef);
+        let mut connection = Connection::open(&format!("127.0.0.1:{}", target.port))
+            .await
+            .unwrap();
+
+        let structured = format!(r#"{{"specversion":"1.0","id":"{ID}","source":"/s"}}"#);
+        post(&mut connection, "/0", "", &structured).await;
+        post(&mut connection, "/1", &format!("CE-ID: {ID}\r\n"), "").await;
+        let caused = format!("ce-id: 5b2c\r\nce-causationid: {ID}\r\n");
+        post(&mut connection, "/2", &caused, "").await;
+        assert_eq!(post(&mut connection, "/2", &caused, "").await, 204);
+        post(&mut connection, "/3", &caused, "").await;
+        post(&mut connection, "/0", "", "{}").await;
+
+        let received = target.begin(0);
+        assert_eq!((received.distinct, received.repeated), (3, 1));
+    }
+
+    #[tokio::test]
+    async fn the_slow_path_alone_is_slow() {
+        let expected = Expected {
+            paths: 1,
+            producers: 4,
+            slow: Some(Duration::from_secs(3600)),
+        };
+        let target = Target::listen("127.0.0.1:0", expected, Clock::start()).unwrap();
+        target.begin(0xbeef);
+        let address = format!("127.0.0.1:{}", target.port);
+        let mut slow = Connection::open(&address).await.unwrap();
+        let mut quick = Connection::open(&address).await.unwrap();
+
+        let waiting = tokio::spawn(async move { slow.exchange(b"POST /slow HTTP/1.1\r\n\r\n").await });
+        post(&mut quick, "/0", &format!("ce-id: {ID}\r\n"), "").await;
+
+        assert_eq!(target.distinct(), 1);
+        assert!(!waiting.is_finished());
+        waiting.abort();
     }
 }
