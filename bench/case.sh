@@ -2,49 +2,101 @@
 set -euo pipefail
 out=$1
 hub_pid=
+started=()
 
-# Starts a hub on free ports with its data below $out; sets $api. The CLI talks to it from then on.
-start_hub() {
-    DISPATCH_PORT=$("$BENCH_BIN/dispatch-bench" port)
-    export DISPATCH_PORT DISPATCH_HOST=127.0.0.1 DISPATCH_SCHEME=http DISPATCH_CONFIG=$out/config.json
-    api=http://127.0.0.1:$DISPATCH_PORT
-    DISPATCH_LOG=${DISPATCH_LOG:-warn} "$BENCH_BIN/dispatch" server --data "$out/data" --port "$DISPATCH_PORT" \
-        --gateway-port "$("$BENCH_BIN/dispatch-bench" port)" >"$out/hub.log" 2>&1 &
-    hub_pid=$!
-    trap stop_hub EXIT
-    for _ in $(seq 300); do
-        kill -0 "$hub_pid" 2>/dev/null || { cat "$out/hub.log" >&2; exit 1; }
-        ! curl -fsS -o "$out/healthz" "$api/healthz" 2>/dev/null || return 0
-        sleep 0.1
+bench() { "$BENCH_BIN/dispatch-bench" "$@"; }
+dispatch() { "$BENCH_BIN/dispatch" "$@"; }
+
+# Runs in the background, logs to $out/NAME.log, is ended with the case; sets $pid.
+start() {
+    "${@:2}" >>"$out/$1.log" 2>&1 &
+    pid=$!
+    started+=("$pid")
+}
+
+# Ends it and waits.
+stop() {
+    kill "$1" 2>/dev/null || true
+    wait "$1" 2>/dev/null || true
+}
+
+stop_all() {
+    for one in "${started[@]}"; do stop "$one"; done
+    rm -rf "$out"/data* "$out/floor.bin"
+}
+trap stop_all EXIT
+
+# until_up NAME PID URL: waits until something answers there.
+until_up() {
+    for _ in $(seq 600); do
+        kill -0 "$2" 2>/dev/null || { cat "$out/$1.log" >&2; exit 1; }
+        ! curl -sS -o "$out/answer" "$3" 2>/dev/null || return 0
+        sleep 0.05
     done
-    echo "the hub does not become healthy" >&2
+    echo "$1 does not answer at $3" >&2
     exit 1
 }
 
-stop_hub() {
-    [ -n "$hub_pid" ] || return 0
-    kill "$hub_pid" 2>/dev/null || true
-    wait "$hub_pid" || true
-    hub_pid=
-    rm -rf "$out/data"
+# start_hub [DATA]: a hub on free ports with its data in $out/DATA; sets $api and $hub_pid. The CLI talks to it from
+# then on.
+start_hub() {
+    hub_data=$out/${1:-data}
+    DISPATCH_PORT=$(bench port)
+    export DISPATCH_PORT DISPATCH_HOST=127.0.0.1 DISPATCH_SCHEME=http DISPATCH_CONFIG=$out/config.json
+    export DISPATCH_LOG=${DISPATCH_LOG:-warn}
+    api=http://127.0.0.1:$DISPATCH_PORT
+    start hub "$BENCH_BIN/dispatch" server --data "$hub_data" --port "$DISPATCH_PORT" --gateway-port "$(bench port)"
+    hub_pid=$pid
+    until_up hub "$hub_pid" "$api/healthz"
 }
 
-dispatch() { "$BENCH_BIN/dispatch" "$@"; }
+# Ends it; its data go, too.
+stop_hub() {
+    stop "$hub_pid"
+    rm -rf "$hub_data"
+}
+
+# start_floor PORT: the bare server; it posts on to the target at PORT. Sets $floor_url and $floor_pid.
+start_floor() {
+    local port
+    port=$(bench port)
+    floor_url=http://127.0.0.1:$port/
+    start floor "$BENCH_BIN/dispatch-bench" floor --listen "127.0.0.1:$port" --forward "http://127.0.0.1:$1/0" \
+        --file "$out/floor.bin"
+    floor_pid=$pid
+    until_up floor "$floor_pid" "$floor_url"
+}
 
 # A free port for the target, so that subscriptions can name it before it listens.
-target_port() { "$BENCH_BIN/dispatch-bench" port; }
+target_port() { bench port; }
 
-# row NAME FLAGS…: measures one row. Rows are listed in the order of their names' first characters.
-row() {
-    local name=$1
-    shift
-    "$BENCH_BIN/dispatch-bench" run --name "${name#*-}" --seconds "$BENCH_SECONDS" --producers "$BENCH_PRODUCERS" \
-        --out "$out/$name.row.json" "$@"
-    grep -E '"(name|acks_per_second|deliveries_per_second|deliveries_missing|errors)"' "$out/$name.row.json"
+# subscribe NAME TYPE URL FLAGS…: a web hook.
+subscribe() {
+    dispatch create subscription --name "$1" --event-type "$2" --sink "$3" "${@:4}" >>"$out/cli.log"
 }
 
-# The limit: the same load straight from the generator to the target, without a hub.
-limit() { row 0-limit --direct "$@"; }
+rounds() { seq "$BENCH_ROUNDS"; }
 
-# hub_row NAME FLAGS…: the same against the hub, watching its process.
-hub_row() { row "$1" --url "$api/v1/events" --pid "$hub_pid" "${@:2}"; }
+# row NAME FLAGS…: measures one row.
+row() {
+    local seconds=(--seconds "$BENCH_SECONDS")
+    [[ " $* " != *" --seconds "* ]] || seconds=()
+    bench run --name "$1" "${seconds[@]}" --out "$out/rows" "${@:2}"
+    echo "$1: $(tail -n 1 "$out/rows" | grep -oE '"(acks_per_second|deliveries_per_second|deliveries_missing|errors|p99)":[0-9.]+' | tr '\n' ' ')"
+}
+
+# loopback NAME FLAGS…: the load straight from the generator to the target.
+loopback() { row "$1" --direct "${@:2}"; }
+
+# floor NAME PORT FLAGS…: the load against a fresh bare server.
+floor() {
+    start_floor "$2"
+    row "$1" --url "$floor_url" --listen "127.0.0.1:$2" --pid "$floor_pid" "${@:3}"
+    stop "$floor_pid"
+}
+
+# hub NAME FLAGS…: the load against the hub that runs.
+hub() { row "$1" --url "$api/v1/events" --pid "$hub_pid" "${@:2}"; }
+
+# target TEXT: what is aimed at; see bench/src/target.rs.
+target() { echo "$1" >>"$out/targets"; }

@@ -1,11 +1,14 @@
 //! The load generator: posts CloudEvents to any hub, receives what the hub delivers, and says how fast.
 //!
-//! `run` measures one row; `port` finds a free port for a script;
+//! `run` measures one row; `floor` is the limit to compare a hub with; `port` finds a free port for a script;
 //! `record` puts the rows of a case into one result and `table` prints it. The send time travels in the id of each event, so a
 //! delivery needs no look-up to know its latency. Read `load` first (the producers), then `receive` (the target).
 
 mod alarm;
+mod commit;
 mod event;
+mod floor;
+mod forward;
 mod load;
 mod machine;
 mod process;
@@ -27,6 +30,8 @@ use clap::Parser;
 enum Command {
     /// Post events, receive deliveries, write one row of figures
     Run(Box<row::Args>),
+    /// Be a server that syncs each body, answers and posts it on, and nothing else
+    Floor(floor::Args),
     /// Put rows into one result
     Record(record::Args),
     /// Print results as Markdown
@@ -42,6 +47,7 @@ fn main() -> anyhow::Result<()> {
         .build()?;
     match command {
         Command::Run(args) => runtime.block_on(row::run(*args)),
+        Command::Floor(args) => runtime.block_on(floor::run(args)),
         Command::Record(args) => record::run(&args),
         Command::Table(args) => table::run(&args),
         Command::Port => {
