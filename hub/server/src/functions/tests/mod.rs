@@ -1,5 +1,9 @@
 //! Functions on a real journal, store, router and engine: from a body to a run.
 
+mod calls;
+mod deliveries;
+mod lifecycle;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -258,4 +262,3 @@ fn quick(retry: u32) -> DeliverySpec {
         ..DeliverySpec::default()
     }
 }
-
