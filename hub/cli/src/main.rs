@@ -19,27 +19,40 @@ mod stream;
 mod table;
 mod time;
 
+use std::net::TcpListener;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::Parser as _;
 
 use args::{Cli, Command};
 use commands::Session;
+
+/// How long tasks that were cut off may take to let go of what they hold.
+const LAST_TASKS: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(usage) => return explained(&usage),
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            out::note(format_args!("cannot start: {error}"));
-            return ExitCode::FAILURE;
-        }
+    // Before there are threads: it reads and changes the environment.
+    let inherited = match &cli.command {
+        Command::Server(_) => commands::server::inherited(),
+        _ => Ok(None),
     };
-    match runtime.block_on(run(cli)) {
-        Ok(()) => ExitCode::SUCCESS,
+    let started = inherited.and_then(|inherited| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        Ok((inherited, runtime.context("cannot start")?))
+    });
+    let ended = started.and_then(|(inherited, runtime)| {
+        let ended = runtime.block_on(run(cli, inherited));
+        runtime.shutdown_timeout(LAST_TASKS);
+        ended
+    });
+    match ended {
+        Ok(code) => code,
         Err(error) if out::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             out::note(format_args!("{error:#}"));
@@ -48,10 +61,10 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(cli: Cli) -> anyhow::Result<()> {
+async fn run(cli: Cli, inherited: Option<TcpListener>) -> anyhow::Result<ExitCode> {
     let global = &cli.global;
-    match cli.command {
-        Command::Server(args) => commands::server::run(args).await,
+    let done = match cli.command {
+        Command::Server(args) => return commands::server::run(args, inherited).await,
         Command::Create(args) => commands::create::run(args, Session::open(global)).await,
         Command::Get(args) => commands::get::run(args, &Session::open(global)?).await,
         Command::Update(args) => commands::update::run(args, &Session::open(global)?).await,
@@ -64,7 +77,8 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Context(args) => commands::context::run(args, global),
         Command::Journal(args) => commands::journal::run(args, global.format()?),
         Command::Completion(args) => commands::completion::run(args),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// Help and version are answers; anything else wrong with the command line is a failure like any other.

@@ -15,10 +15,13 @@ use dispatch_store::Store;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::ServerConfig;
+use crate::bodies::Bodies;
+use crate::config::{LiveLimits, ServerConfig};
 use crate::drivers::Drivers;
 use crate::functions::Functions;
 use crate::images::Images;
+use crate::reload::Reload;
+use crate::stage::Life;
 use crate::stream::Live;
 use crate::subscriptions::Subscriptions;
 
@@ -28,8 +31,12 @@ pub(crate) type App = Arc<Hub>;
 /// What is there before the router starts. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Foundation {
-    /// What the operator said.
+    /// What the operator said when the hub started.
     pub(crate) config: Arc<ServerConfig>,
+    /// Bounds as they are now.
+    pub(crate) limits: LiveLimits,
+    /// How far the hub is in its life.
+    pub(crate) life: Arc<Life>,
     /// Where the API listens; the port is the real one even if 0 was asked for.
     pub(crate) address: SocketAddr,
     /// Resources and read models.
@@ -62,6 +69,10 @@ pub(crate) struct Hub {
     pub(crate) drivers: Drivers,
     /// Subscriptions and their lanes.
     pub(crate) subscriptions: Subscriptions,
+    /// What is being sent to the hub.
+    pub(crate) bodies: Arc<Bodies>,
+    /// How the configuration is read again.
+    pub(crate) reload: Reload,
     /// Held while dead letters are redriven.
     pub(crate) redrive: tokio::sync::Mutex<()>,
 }

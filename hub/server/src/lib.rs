@@ -4,7 +4,9 @@
 //! recover, serve, drain. [`start`](start::start) is the same without signals, for tests. Read `hub.rs` first
 //! (what every part can reach), then `start.rs` (in which order it comes to life and stops again).
 
+mod bodies;
 mod config;
+mod descriptors;
 mod door;
 mod drivers;
 mod event01;
@@ -13,19 +15,26 @@ mod hub;
 mod images;
 mod logs;
 mod metrics;
+mod notify;
+mod places;
+mod probes;
 mod project;
 mod quickstart;
 mod redrive;
+mod reload;
 mod rest;
 mod serve;
 mod shutdown;
+mod socket;
+mod stage;
 mod start;
 mod stream;
 mod subscriptions;
 mod watch;
 
-pub use config::{ConfigError, Limits, Overrides, Retention, ServerConfig};
+pub use config::{ConfigError, Limits, Overrides, Retention, ServerConfig, Settings};
 pub use logs::{LogFormat, log_to_stderr};
 pub use rest::openapi;
 pub use shutdown::{Exit, run};
+pub use socket::inherited_listener;
 pub use start::{Server, StartError, start};

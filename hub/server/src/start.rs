@@ -12,21 +12,24 @@ use std::time::Duration;
 use dispatch_contract::Log;
 use dispatch_journal::{Journal, Recovered};
 use dispatch_store::{Store, StoreError};
-use tokio::net::{TcpListener, lookup_host};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::ServerConfig;
+use crate::bodies::Bodies;
+use crate::config::{ConfigError, LiveLimits, ServerConfig, Settings};
+use crate::descriptors::{self, Share};
 use crate::drivers::Drivers;
 use crate::functions::Functions;
 use crate::hub::{App, Foundation, Hub};
 use crate::images::Images;
-use crate::serve::Serving;
+use crate::reload::Reload;
+use crate::serve::{Doors, Serving};
+use crate::stage::{Life, Stage};
 use crate::stream::Live;
 use crate::subscriptions::Subscriptions;
 use crate::watch::Watch;
-use crate::{metrics, project, quickstart, rest};
+use crate::{logs, metrics, notify, project, quickstart, rest, socket};
 
 /// How often the metrics' buffers are emptied.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -42,6 +45,15 @@ pub struct Server {
 /// Why a hub does not start. One line each; it names the setting to change.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The configuration cannot be read.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The socket that was handed over is of no use.
+    #[error("the socket that was handed over (LISTEN_FDS) cannot be listened on: {reason}")]
+    Inherited {
+        /// What the system said.
+        reason: String,
+    },
     /// Others could reach the hub and do as they like.
     #[error(
         "--host {host} can be reached by others, and authentication is off: listen on 127.0.0.1, or say --insecure-no-auth"
@@ -103,17 +115,39 @@ pub enum StartError {
 
 /// Starts a hub. It serves when this returns.
 pub async fn start(config: ServerConfig) -> Result<Server, StartError> {
+    begin(config, None, None).await
+}
+
+/// The same with what the configuration was made of, so that it can be read again, and on a socket that was
+/// handed over.
+pub(crate) async fn begin(
+    config: ServerConfig,
+    settings: Option<Settings>,
+    inherited: Option<std::net::TcpListener>,
+) -> Result<Server, StartError> {
+    logs::filter(config.log.as_deref());
     metrics::install();
     let config = Arc::new(config);
-    let address = address(&config).await?;
+    if inherited.is_none() {
+        socket::address(&config).await?;
+    }
     let (journal, recovered, store) = open(config.clone()).await?;
-    let listener = bind(&config, address).await?;
+    let listener = socket::listen(&config, inherited).await?;
+    let router_limits = dispatch_router::Limits::default();
+    let share = descriptors::share(Share {
+        connections: config.limits.connections,
+        deliveries: router_limits.in_flight,
+    });
+    let limits = LiveLimits::new(config.limits.clone());
+    let reload = Reload::new(settings, (*config).clone(), limits.clone(), share);
     let foundation = Foundation {
         address: listener.local_addr().map_err(|error| StartError::Host {
             host: config.host.clone(),
             reason: error.to_string(),
         })?,
         config: config.clone(),
+        limits: limits.clone(),
+        life: Arc::new(Life::default()),
         store,
         log: Arc::new(journal.clone()) as Arc<dyn Log>,
         journal,
@@ -140,13 +174,14 @@ pub async fn start(config: ServerConfig) -> Result<Server, StartError> {
     let cursor = project::cursor(&foundation.store, recovered.head)
         .await
         .map_err(in_data)?;
-    let limits = dispatch_router::Limits {
+    let lane_limits = dispatch_router::Limits {
         queue_events: config.limits.lane_events,
-        ..dispatch_router::Limits::default()
+        in_flight: share.deliveries,
+        ..router_limits
     };
     let watch = functions.watch(Arc::new(Watch::default()));
     let log = foundation.log.clone();
-    let (router, router_task) = dispatch_router::start(log, recovered.head, lanes, limits, watch);
+    let (router, router_task) = dispatch_router::start(log, recovered.head, lanes, lane_limits, watch);
     let app: App = Arc::new(Hub {
         foundation,
         router,
@@ -154,6 +189,8 @@ pub async fn start(config: ServerConfig) -> Result<Server, StartError> {
         images,
         drivers,
         subscriptions,
+        bodies: Arc::new(Bodies::new(limits.clone())),
+        reload,
         redrive: tokio::sync::Mutex::default(),
     });
     Functions::start(&app).await;
@@ -162,14 +199,20 @@ pub async fn start(config: ServerConfig) -> Result<Server, StartError> {
     app.tasks.spawn(upkeep(app.shutdown.clone()));
     let serving = Serving::start(
         listener,
-        rest::router(app.clone()),
-        config.limits.connections,
-        app.shutdown.clone(),
+        Doors {
+            router: rest::router(app.clone()),
+            limits,
+            bodies: app.bodies.clone(),
+            stop: app.shutdown.clone(),
+        },
     );
     Drivers::start(&app).await;
     if config.quickstart {
         app.tasks.spawn(quickstart::run(app.clone()));
     }
+    app.tasks.spawn(notify::watchdog(app.clone()));
+    app.life.enter(Stage::Serving);
+    notify::ready();
     let url = app.url();
     tracing::info!(url, data = %config.data.display(), head = recovered.head, "events are taken");
     Ok(Server {
@@ -199,48 +242,6 @@ async fn lanes(
     let mut lanes = subscriptions.recover(foundation).await?;
     lanes.extend(functions.lanes(known).await?);
     Ok(lanes)
-}
-
-/// What to listen on, if that is allowed.
-async fn address(config: &ServerConfig) -> Result<SocketAddr, StartError> {
-    let unknown = |reason: String| StartError::Host {
-        host: config.host.clone(),
-        reason,
-    };
-    let found = lookup_host((config.host.as_str(), config.port)).await;
-    let addresses: Vec<_> = found.map_err(|error| unknown(error.to_string()))?.collect();
-    let open = addresses.iter().any(|address| !address.ip().is_loopback());
-    if open && !config.insecure_no_auth {
-        return Err(StartError::Exposed {
-            host: config.host.clone(),
-        });
-    }
-    // A name such as localhost has an address of each family; the older one is what clients try first.
-    let first = addresses
-        .iter()
-        .find(|address| address.is_ipv4())
-        .or(addresses.first());
-    first
-        .copied()
-        .ok_or_else(|| unknown("it has no address".to_owned()))
-}
-
-async fn bind(config: &ServerConfig, address: SocketAddr) -> Result<TcpListener, StartError> {
-    let (host, port) = (config.host.clone(), config.port);
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| match error.kind() {
-            std::io::ErrorKind::AddrInUse => StartError::PortInUse { host, port },
-            std::io::ErrorKind::AddrNotAvailable => StartError::Host {
-                host,
-                reason: error.to_string(),
-            },
-            _ => StartError::Port {
-                host,
-                port,
-                reason: error.to_string(),
-            },
-        })
 }
 
 /// Locks and opens journal and store.

@@ -81,6 +81,10 @@ async fn the_api_describes_every_route_it_serves() {
     let paths = document["paths"].as_object().unwrap();
     let expected = [
         ("/healthz", "get"),
+        ("/livez", "get"),
+        ("/readyz", "get"),
+        ("/startupz", "get"),
+        ("/v1/reload", "post"),
         ("/metrics", "get"),
         ("/v1/version", "get"),
         ("/v1/events", "post"),

@@ -1,11 +1,15 @@
 //! `dispatch server`: runs a hub.
 
+use std::net::TcpListener;
 use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
 
 use clap::builder::BoolishValueParser;
-use dispatch_server::{LogFormat, Overrides, ServerConfig};
-
-use crate::out;
+use dispatch_contract::parse_duration;
+use dispatch_server::{Exit, LogFormat, Overrides, Settings};
 
 /// What is said here wins over `--config`.
 #[derive(clap::Args)]
@@ -69,6 +73,10 @@ pub(crate) struct Args {
     #[arg(long, env = "DISPATCH_SERVER_QUICKSTART", hide_env_values = true)]
     #[arg(value_parser = BoolishValueParser::new())]
     quickstart: bool,
+    /// How long a stop may take, such as 5s or PT1M [default: 5s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(env = "DISPATCH_SERVER_DRAIN_TIMEOUT", hide_env_values = true)]
+    drain_timeout: Option<Duration>,
     /// How the log is written: text or json
     #[arg(
         long,
@@ -82,29 +90,33 @@ pub(crate) struct Args {
 }
 
 /// Runs until told to stop.
-pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
+pub(crate) async fn run(args: Args, inherited: Option<TcpListener>) -> anyhow::Result<ExitCode> {
     dispatch_server::log_to_stderr(match args.log_format.as_str() {
         "json" => LogFormat::Json,
         _ => LogFormat::Text,
     });
-    let config = match &args.config {
-        Some(file) => ServerConfig::from_file(file)?,
-        None => ServerConfig::default(),
+    let settings = Settings {
+        file: args.config,
+        overrides: Overrides {
+            data: args.data,
+            host: args.host,
+            port: args.port,
+            gateway_port: args.gateway_port,
+            insecure_no_auth: args.insecure_no_auth.then_some(true),
+            plugins: args.plugins,
+            quickstart: args.quickstart.then_some(true),
+            drain: args.drain_timeout,
+        },
     };
-    let config = config.with(Overrides {
-        data: args.data,
-        host: args.host,
-        port: args.port,
-        gateway_port: args.gateway_port,
-        insecure_no_auth: args.insecure_no_auth.then_some(true),
-        plugins: args.plugins,
-        quickstart: args.quickstart.then_some(true),
-    });
-    match dispatch_server::run(config).await? {
-        dispatch_server::Exit::Drained => {}
-        dispatch_server::Exit::OutOfTime => {
-            out::note("stopped before all deliveries under way had ended; the next start goes on with them");
-        }
-    }
-    Ok(())
+    // What was not finished is in the log; the next start goes on with it.
+    Ok(match dispatch_server::run(settings, inherited).await? {
+        Exit::Drained | Exit::OutOfTime => ExitCode::SUCCESS,
+        Exit::AtOnce(signal) => ExitCode::from(128 + signal),
+    })
+}
+
+/// The socket a supervisor handed over, for a hub; to be taken before there are threads.
+pub(crate) fn inherited() -> anyhow::Result<Option<TcpListener>> {
+    dispatch_server::inherited_listener()
+        .context("the socket that was handed over (LISTEN_FDS) cannot be used")
 }

@@ -48,7 +48,7 @@ impl Functions {
         if !will_be_ready || known.is_none_or(|known| known.id != function.id) {
             return Err(ApiError::conflict(format!("function {name} is not READY")));
         }
-        let (event, data) = call(name, asked, inner.max_input)?;
+        let (event, data) = call(name, asked, inner.limits.load().event_bytes)?;
         let waiting = data.blocking.then(|| inner.ongoing.wait_for(event.id()));
         let lane = SubscriptionId(function.id);
         let taken_at = event.time().map_or(0, run::nanos);

@@ -36,6 +36,7 @@ use self::ongoing::Ongoing;
 use self::registry::Registry;
 use self::sink::FunctionSink;
 use self::watch::RunWatch;
+use crate::config::LiveLimits;
 use crate::hub::{App, Foundation};
 use crate::images::Images;
 use crate::images::builds::Builds;
@@ -66,8 +67,7 @@ struct Inner {
     builds: Builds,
     permits: Semaphore,
     wired: OnceLock<Wired>,
-    /// Bytes of the largest input of a call.
-    max_input: usize,
+    limits: LiveLimits,
     shutdown: CancellationToken,
     tasks: TaskTracker,
 }
@@ -85,7 +85,7 @@ pub(crate) struct Ground {
     pub(crate) live: Live,
     /// The engine's folder.
     pub(crate) folder: PathBuf,
-    pub(crate) max_input: usize,
+    pub(crate) limits: LiveLimits,
     pub(crate) shutdown: CancellationToken,
     pub(crate) tasks: TaskTracker,
 }
@@ -98,7 +98,7 @@ impl Functions {
             log: Arc::clone(&foundation.log),
             live: foundation.live.clone(),
             folder: foundation.config.data.join("functions"),
-            max_input: foundation.config.limits.event_bytes,
+            limits: foundation.limits.clone(),
             shutdown: foundation.shutdown.clone(),
             tasks: foundation.tasks.clone(),
         })
@@ -116,7 +116,7 @@ impl Functions {
             builds: Builds::new(ground.shutdown.clone(), ground.tasks.clone()),
             permits: Semaphore::new(DEPLOYS),
             wired: OnceLock::new(),
-            max_input: ground.max_input,
+            limits: ground.limits,
             shutdown: ground.shutdown,
             tasks: ground.tasks,
         })))

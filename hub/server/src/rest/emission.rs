@@ -83,7 +83,7 @@ async fn ingest(
 }
 
 async fn read(app: &App, headers: &HeaderMap, body: Body, several: bool) -> Result<Vec<Emission>, ApiError> {
-    let limits = &app.config.limits;
+    let limits = app.limits.load();
     let most = if several {
         limits.batch_bytes
     } else {
@@ -108,10 +108,10 @@ async fn read(app: &App, headers: &HeaderMap, body: Body, several: bool) -> Resu
 }
 
 async fn append(app: &App, organization: &Arc<str>, emissions: &mut [Emission]) -> Result<(), ApiError> {
-    let batch = emissions.len() > 1;
+    let (batch, limits) = (emissions.len() > 1, app.limits.load());
     let one = |(index, emission): (usize, &Emission)| -> Result<Event, EventError> {
-        let event = event01::event_of(emission)
-            .and_then(|event| door::check(&event, &app.config.limits).map(|()| event));
+        let event =
+            event01::event_of(emission).and_then(|event| door::check(&event, &limits).map(|()| event));
         event.map_err(|error| if batch { error.at(index) } else { error })
     };
     let events: Result<Vec<Event>, EventError> = emissions.iter().enumerate().map(one).collect();

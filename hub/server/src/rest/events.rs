@@ -55,7 +55,7 @@ async fn post(
     request: Request,
 ) -> Result<(StatusCode, Json<Accepted>), ApiError> {
     let (parts, body) = request.into_parts();
-    let events = door::read(&parts.headers, body, &app.config.limits).await?;
+    let events = door::read(&parts.headers, body, &app.limits.load()).await?;
     let accepted = door::accept(app.log.as_ref(), &organization, events, None).await?;
     Ok((StatusCode::ACCEPTED, Json(accepted)))
 }

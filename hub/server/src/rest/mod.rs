@@ -18,6 +18,7 @@ mod health;
 mod images;
 mod metrics;
 mod plain;
+mod reload;
 mod runs;
 mod secrets;
 mod sink;
@@ -50,6 +51,7 @@ fn documented() -> OpenApiRouter<App> {
         .merge(health::routes())
         .merge(version::routes())
         .merge(metrics::routes())
+        .merge(reload::routes())
         .merge(events::routes())
         .merge(emission::routes())
         .merge(dead_letters::routes())

@@ -71,7 +71,7 @@ async fn post(
         }),
         None => None,
     };
-    let events = door::read(&headers, body, &app.config.limits).await?;
+    let events = door::read(&headers, body, &app.limits.load()).await?;
     let accepted = door::accept(&*app.log, &driver.organization, events, checkpoint).await?;
     app.drivers.contacted(id);
     Ok((StatusCode::ACCEPTED, Json(accepted)))

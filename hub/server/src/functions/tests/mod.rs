@@ -25,6 +25,7 @@ use uuid::Uuid;
 
 use super::exec::Exec;
 use super::{Functions, Ground};
+use crate::config::{Limits, LiveLimits};
 use crate::images::Images;
 use crate::images::builds::Builds;
 use crate::stream::Live;
@@ -63,7 +64,7 @@ impl Stage {
             log: log.clone(),
             live: Live::new(),
             folder: data.join("functions"),
-            max_input: 1 << 20,
+            limits: LiveLimits::new(Limits::default()),
             shutdown: shutdown.clone(),
             tasks: tasks.clone(),
         })

@@ -1,0 +1,49 @@
+//! Bounds of what a hub takes, holds and waits for.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::values::{at_least_one, duration, seconds};
+
+/// Bounds of what the hub takes and holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Limits {
+    /// Bytes of one event as it is posted.
+    pub event_bytes: usize,
+    /// Bytes of a batch.
+    pub batch_bytes: usize,
+    /// Events in a batch.
+    pub batch_events: usize,
+    /// Connections at once.
+    #[serde(deserialize_with = "at_least_one")]
+    pub connections: usize,
+    /// Bytes of request bodies that are held at once, over all connections.
+    #[serde(deserialize_with = "at_least_one")]
+    pub inflight_bytes: usize,
+    /// Events waiting in memory per subscription.
+    #[serde(deserialize_with = "at_least_one")]
+    pub lane_events: usize,
+    /// How long a stop may take until what is under way is left to the next start.
+    #[serde(deserialize_with = "duration", serialize_with = "seconds")]
+    pub drain: Duration,
+    /// How long a stop goes on serving after `/readyz` said no, so that those who send here can turn away.
+    #[serde(deserialize_with = "duration", serialize_with = "seconds")]
+    pub notice: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            event_bytes: 1 << 20,
+            batch_bytes: 4 << 20,
+            batch_events: 1000,
+            connections: 4096,
+            inflight_bytes: 64 << 20,
+            lane_events: 1024,
+            drain: Duration::from_secs(5),
+            notice: Duration::ZERO,
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What an operator can say about a hub: a YAML file, then flags and `DISPATCH_SERVER_*` over it.
+//!
+//! The keys of the file are the names of the flags. Everything has a default; nothing here touches the disk
+//! or the network but reading the file. [`Settings`] is what was said, so that it can be read again while the
+//! hub runs; [`ServerConfig`] is what it came to; `change.rs` says what of it can change without a restart.
+
+mod change;
+mod limits;
+mod live;
+mod settings;
+mod values;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use change::Change;
+pub use limits::Limits;
+pub(crate) use live::LiveLimits;
+pub use settings::{ConfigError, Overrides, Settings};
+use values::{directives, duration, seconds};
+
+/// A hub's configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct ServerConfig {
+    /// Folder of journal, store, images and functions.
+    pub data: PathBuf,
+    /// Address to listen on.
+    pub host: String,
+    /// Port of the API; 0 takes a free one.
+    pub port: u16,
+    /// Port of the API gateway. Reserved: nothing listens there yet.
+    pub gateway_port: u16,
+    /// Listen on an address that others can reach although nobody has to say who they are.
+    pub insecure_no_auth: bool,
+    /// Folder of driver executables that do not lie beside the hub's own.
+    pub plugins: Option<PathBuf>,
+    /// Seed a first example, and print every run.
+    pub quickstart: bool,
+    /// What the log tells, as in `dispatch_router=debug,info`. `DISPATCH_LOG` wins over it.
+    #[serde(deserialize_with = "directives")]
+    pub log: Option<String>,
+    /// What the journal keeps.
+    pub retention: Retention,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// What the journal keeps; whichever comes first ends it. An event that is still owed is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Retention {
+    /// How long.
+    #[serde(deserialize_with = "duration", serialize_with = "seconds")]
+    pub max_age: Duration,
+    /// How many bytes.
+    pub max_bytes: u64,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from(".dispatch"),
+            host: "127.0.0.1".to_owned(),
+            port: 8080,
+            gateway_port: 8081,
+            insecure_no_auth: false,
+            plugins: None,
+            quickstart: false,
+            log: None,
+            retention: Retention::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            max_age: Duration::from_secs(7 * 24 * 3600),
+            max_bytes: 8 << 30,
+        }
+    }
+}
+
+impl ServerConfig {
+    /// Folder of the journal.
+    pub fn journal_dir(&self) -> PathBuf {
+        self.data.join("journal")
+    }
+
+    /// File of the store.
+    pub fn store_file(&self) -> PathBuf {
+        self.data.join("store.db")
+    }
+}

@@ -1,0 +1,87 @@
+//! The socket the API listens on: handed over by a supervisor, or bound here.
+//!
+//! A socket that was handed over (systemd's socket activation, sd_listen_fds(3)) outlives this process: whoever
+//! connects while one hub stops and the next starts waits in its queue, and nobody is refused.
+
+use std::net::SocketAddr;
+
+use tokio::net::{TcpListener, lookup_host};
+
+use crate::config::ServerConfig;
+use crate::start::StartError;
+
+/// The socket that was handed to this process, if one was.
+///
+/// To be called before there are threads: it takes `LISTEN_FDS` out of the environment, so that no process
+/// started later believes it is meant.
+pub fn inherited_listener() -> std::io::Result<Option<std::net::TcpListener>> {
+    listenfd::ListenFd::from_env().take_tcp_listener(0)
+}
+
+/// Takes what was handed over, or binds what the configuration says, if that is allowed.
+pub(crate) async fn listen(
+    config: &ServerConfig,
+    inherited: Option<std::net::TcpListener>,
+) -> Result<TcpListener, StartError> {
+    match inherited {
+        Some(socket) => adopt(config, socket),
+        None => bind(config, address(config).await?).await,
+    }
+}
+
+fn adopt(config: &ServerConfig, socket: std::net::TcpListener) -> Result<TcpListener, StartError> {
+    let unusable = |error: std::io::Error| StartError::Inherited {
+        reason: error.to_string(),
+    };
+    let address = socket.local_addr().map_err(unusable)?;
+    allowed(config, &[address], &address.to_string())?;
+    socket.set_nonblocking(true).map_err(unusable)?;
+    TcpListener::from_std(socket).map_err(unusable)
+}
+
+/// What to listen on, if that is allowed. To be asked before anything is opened.
+pub(crate) async fn address(config: &ServerConfig) -> Result<SocketAddr, StartError> {
+    let unknown = |reason: String| StartError::Host {
+        host: config.host.clone(),
+        reason,
+    };
+    let found = lookup_host((config.host.as_str(), config.port)).await;
+    let addresses: Vec<_> = found.map_err(|error| unknown(error.to_string()))?.collect();
+    allowed(config, &addresses, &config.host)?;
+    // A name such as localhost has an address of each family; the older one is what clients try first.
+    let first = addresses
+        .iter()
+        .find(|address| address.is_ipv4())
+        .or(addresses.first());
+    first
+        .copied()
+        .ok_or_else(|| unknown("it has no address".to_owned()))
+}
+
+fn allowed(config: &ServerConfig, addresses: &[SocketAddr], said: &str) -> Result<(), StartError> {
+    let open = addresses.iter().any(|address| !address.ip().is_loopback());
+    match open && !config.insecure_no_auth {
+        true => Err(StartError::Exposed {
+            host: said.to_owned(),
+        }),
+        false => Ok(()),
+    }
+}
+
+async fn bind(config: &ServerConfig, address: SocketAddr) -> Result<TcpListener, StartError> {
+    let (host, port) = (config.host.clone(), config.port);
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::AddrInUse => StartError::PortInUse { host, port },
+            std::io::ErrorKind::AddrNotAvailable => StartError::Host {
+                host,
+                reason: error.to_string(),
+            },
+            _ => StartError::Port {
+                host,
+                port,
+                reason: error.to_string(),
+            },
+        })
+}
