@@ -1,7 +1,7 @@
 //! The segment that is being written, and files prepared to become the next one.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dispatch_contract::Sequence;
@@ -14,8 +14,10 @@ use crate::segment::{SPARE, Segment, path_of};
 
 /// A segment is made smaller than asked for, down to this, when the disk is nearly full.
 const SMALLEST: u64 = 256 * 1024;
+/// The reserve is not smaller than this, if that much is wanted.
+const SMALLEST_RESERVE: u64 = 1 << 20;
 /// Kept free for the mark at the end.
-const RESERVE: u64 = FRAME_HEAD as u64;
+const MARGIN: u64 = FRAME_HEAD as u64;
 
 /// The segment that groups are written to.
 #[derive(Debug)]
@@ -27,6 +29,8 @@ pub(crate) struct Active {
     pub(crate) capacity: u64,
     /// A write or a sync failed: what is behind `end` is unknown, so nothing is written here any more.
     pub(crate) failed: bool,
+    /// Begun with the reserve: events are not taken here.
+    pub(crate) reserved: bool,
 }
 
 impl Active {
@@ -34,7 +38,7 @@ impl Active {
         if self.failed {
             return 0;
         }
-        self.capacity.saturating_sub(self.end + RESERVE)
+        self.capacity.saturating_sub(self.end + MARGIN)
     }
 }
 
@@ -51,7 +55,7 @@ impl Spare {
     /// `number` tells it from other spare files of the same folder.
     pub(crate) fn prepare(
         disk: &dyn Disk,
-        dir: &std::path::Path,
+        dir: &Path,
         number: u64,
         wanted: u64,
         needed: u64,
@@ -71,7 +75,7 @@ impl Spare {
                 }
                 Err(e) => {
                     remove_quietly(disk, &path);
-                    if e.kind() != io::ErrorKind::StorageFull || capacity <= least {
+                    if !is_full(&e) || capacity <= least {
                         return Err(e);
                     }
                     capacity = (capacity / 4).max(least);
@@ -80,19 +84,18 @@ impl Spare {
         }
     }
 
+    /// Reserves the file that only settlements may fill.
+    pub(crate) fn reserve(disk: &dyn Disk, dir: &Path, number: u64, wanted: u64) -> io::Result<Self> {
+        Self::prepare(disk, dir, number, wanted, wanted.min(SMALLEST_RESERVE))
+    }
+
     pub(crate) fn room(&self, snapshot: u64) -> u64 {
         self.capacity
-            .saturating_sub(HEADER_BLOCK as u64 + snapshot + RESERVE)
+            .saturating_sub(HEADER_BLOCK as u64 + snapshot + MARGIN)
     }
 
     /// Gives the written and synced file its place in the journal.
-    pub(crate) fn adopt(
-        self,
-        disk: &dyn Disk,
-        dir: &std::path::Path,
-        header: Header,
-        end: u64,
-    ) -> io::Result<Active> {
+    pub(crate) fn adopt(self, disk: &dyn Disk, dir: &Path, header: Header, end: u64) -> io::Result<Active> {
         let path = path_of(dir, header.first);
         disk.rename(&self.path, &path)?;
         disk.sync_dir(dir)?;
@@ -104,12 +107,21 @@ impl Spare {
             end,
             capacity: self.capacity,
             failed: false,
+            reserved: false,
         })
     }
 }
 
+/// Whether there is no space left.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
 /// Removes a file that is of no use; what cannot be removed is removed at the next opening.
-pub(crate) fn remove_quietly(disk: &dyn Disk, path: &std::path::Path) {
+pub(crate) fn remove_quietly(disk: &dyn Disk, path: &Path) {
     if let Err(error) = disk.remove(path)
         && error.kind() != io::ErrorKind::NotFound
     {
@@ -118,11 +130,18 @@ pub(crate) fn remove_quietly(disk: &dyn Disk, path: &std::path::Path) {
 }
 
 /// The head of a new segment.
-pub(crate) fn new_header(clock: &dyn Clock, first: Sequence, previous: Sequence, seed: u64) -> Header {
+/// `created` is the journal's own time.
+pub(crate) fn new_header(
+    clock: &dyn Clock,
+    created: i64,
+    first: Sequence,
+    previous: Sequence,
+    seed: u64,
+) -> Header {
     Header {
         first,
         previous,
-        created: clock.wall(),
+        created,
         salt: clock.salt(),
         seed,
     }

@@ -30,6 +30,8 @@ pub enum DamageKind {
     LastBatch,
     /// The head of the segment file cannot be read, so nothing in the file can.
     Segment,
+    /// The oldest segment files are gone, and it was not retention that removed them.
+    Missing,
 }
 
 impl Damage {
@@ -42,7 +44,10 @@ impl Damage {
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (path, offset, bytes) = (self.segment.display(), self.offset, self.bytes);
-        write!(f, "{path} at byte {offset}: {bytes} bytes unreadable, ")?;
+        match self.kind {
+            DamageKind::Missing => write!(f, "{path} is missing, ")?,
+            _ => write!(f, "{path} at byte {offset}: {bytes} bytes unreadable, ")?,
+        }
         match (&self.missing, self.kind) {
             (None, DamageKind::Segment) => write!(f, "head of the segment lost"),
             (None, _) => write!(f, "no record lost"),

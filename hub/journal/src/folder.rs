@@ -12,7 +12,8 @@ use crate::disk::{Disk, DiskFile};
 use crate::error::OpenError;
 use crate::frame::FRAME_HEAD;
 use crate::header::{Found, HEADER_BLOCK, Header, VERSION};
-use crate::segment::{Segment, first_of};
+use crate::kept;
+use crate::segment::{Segment, first_of, path_of};
 
 const LOCK: &str = "lock";
 
@@ -61,6 +62,10 @@ pub(crate) struct Inventory {
     pub(crate) lost: Vec<Lost>,
     /// Heads of which one copy is damaged.
     pub(crate) worn: Vec<Damage>,
+    /// Where retention says that the log begins.
+    pub(crate) kept: Option<Sequence>,
+    /// Where that file would be.
+    dir: PathBuf,
     /// Files that are no part of the journal yet.
     pub(crate) drafts: Vec<PathBuf>,
 }
@@ -84,7 +89,10 @@ impl Lost {
 impl Inventory {
     /// Reads the heads of all segments.
     pub(crate) fn take(disk: &dyn Disk, dir: &Path) -> Result<Self, OpenError> {
-        let mut inventory = Self::default();
+        let mut inventory = Self {
+            dir: dir.to_owned(),
+            ..Self::default()
+        };
         for path in disk.list(dir).map_err(|e| OpenError::of(dir, e))? {
             let Some(first) = first_of(&path) else {
                 if path.extension().is_some_and(|e| e == "tmp" || e == "idx-tmp") {
@@ -126,6 +134,8 @@ impl Inventory {
                 }
             }
         }
+        // After the segments: retention of a running hub says so first and removes afterwards.
+        inventory.kept = kept::load(disk, dir);
         inventory.segments.sort_by_key(|s| s.header.first);
         inventory.lost.sort_by_key(|l| l.first);
         Ok(inventory)
@@ -150,6 +160,21 @@ impl Inventory {
             .iter()
             .any(|l| l.first > from.first && l.first < to.first);
         to.previous != from.first && !lost
+    }
+
+    /// The oldest segments, if they are missing and retention did not remove them.
+    pub(crate) fn missing_head(&self) -> Option<Damage> {
+        let lost = self.lost.first().map(|l| l.first);
+        let first = self.segments.first().map(|s| s.header.first);
+        let first = lost.into_iter().chain(first).min()?;
+        let kept = self.kept.filter(|kept| *kept < first)?;
+        Some(Damage {
+            segment: path_of(&self.dir, kept),
+            offset: 0,
+            bytes: 0,
+            missing: Some(kept..=first - 1),
+            kind: DamageKind::Missing,
+        })
     }
 
     /// What is to be said about segments whose head cannot be read.

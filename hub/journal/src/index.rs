@@ -14,6 +14,7 @@ use std::path::Path;
 
 use dispatch_contract::Sequence;
 
+use crate::active::remove_quietly;
 use crate::disk::Disk;
 use crate::header::{Header, u32_at};
 use crate::identities::Identity;
@@ -90,8 +91,14 @@ impl Index {
     /// Writes the index file whole: under another name first, so that half of one is never read.
     pub(crate) fn save(&self, disk: &dyn Disk, path: &Path, header: &Header) -> io::Result<()> {
         let draft = path.with_extension("idx-tmp");
-        disk.create(&draft)?.write_at(&self.encode(header), 0)?;
-        disk.rename(&draft, path)
+        let written = disk
+            .create(&draft)
+            .and_then(|file| file.write_at(&self.encode(header), 0))
+            .and_then(|()| disk.rename(&draft, path));
+        if written.is_err() {
+            remove_quietly(disk, &draft);
+        }
+        written
     }
 
     /// Reads the index file; `None` when there is none that fits the segment.

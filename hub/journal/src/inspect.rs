@@ -101,6 +101,7 @@ fn inspect(
 ) -> Result<(), OpenError> {
     let disk = RealDisk;
     let inventory = Inventory::take(&disk, dir)?;
+    report.damage.extend(inventory.missing_head());
     report.damage.extend(inventory.lost_damage());
     report.damage.extend(inventory.worn.iter().cloned());
     report.first = inventory.segments.first().map_or(0, |s| s.header.first);

@@ -10,6 +10,8 @@
 //! ([`Journal::open_manual`]).
 
 mod active;
+mod aging;
+mod batch;
 pub mod clock;
 mod committer;
 mod damage;
@@ -22,6 +24,7 @@ mod identities;
 mod index;
 mod inspect;
 mod journal;
+mod kept;
 mod ledger;
 mod lock;
 mod manual;

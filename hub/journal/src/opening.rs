@@ -15,7 +15,6 @@ use crate::manual::Work;
 use crate::options::Options;
 use crate::queue::Queue;
 use crate::recover::{Recovered, recover};
-use crate::retention::Policy;
 use crate::upkeep::{Job, Upkeep, Worker};
 use crate::view::{Surroundings, View};
 
@@ -103,6 +102,7 @@ impl Parts {
             surroundings,
             dir.to_owned(),
             options.tail_bytes,
+            recovery.own_time,
             recovery.ledger,
             recovery.segments,
             recovery.report.head,
@@ -115,11 +115,7 @@ impl Parts {
         }
         view.measure();
         let queue = Arc::new(Queue::new(options, clock, manual));
-        let policy = Policy {
-            age: options.retain_age,
-            bytes: options.retain_bytes,
-        };
-        let (mut upkeep, worker, inbox) = Upkeep::new(view.clone(), policy, options.segment_bytes);
+        let (mut upkeep, worker, inbox) = Upkeep::new(view.clone(), options, recovery.reserve);
         let jobs = upkeep.jobs();
         if recovery.active.is_none() {
             upkeep.prepare();
@@ -133,6 +129,7 @@ impl Parts {
             identities: recovery.identities,
             identity_seed: recovery.identity_seed,
             segment_bytes: options.segment_bytes,
+            reserve_bytes: options.reserve_bytes,
             buffer: Vec::new(),
             failing: false,
             lock: held,

@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Options {
     /// How large a segment file becomes before the next one is begun.
     pub segment_bytes: u64,
+    /// Kept free for settlements when the disk is full: events are refused before deliveries must stop.
+    pub reserve_bytes: u64,
     /// Whole segments older than this are removed, when nothing in them is owed.
     pub retain_age: Option<Duration>,
     /// The oldest segments are removed while all together hold more than this, when nothing in them is owed.
@@ -31,6 +33,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             segment_bytes: 64 << 20,
+            reserve_bytes: 8 << 20,
             retain_age: Some(Duration::from_secs(7 * 24 * 3600)),
             retain_bytes: Some(10 << 30),
             dedup_window: 1_000_000,

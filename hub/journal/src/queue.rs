@@ -56,6 +56,8 @@ struct State {
     due: Option<Duration>,
     /// The disk failed: only `due` or an append starts the next try.
     paused: bool,
+    /// The disk does not take anything: nobody waits for room.
+    failing: bool,
     closed: bool,
 }
 
@@ -69,6 +71,13 @@ pub(crate) enum Taken {
     },
     /// The queue is closed and empty.
     Closed,
+}
+
+impl Item {
+    /// What tells how deliveries ended, and not of new events from outside: may use what is kept free for it.
+    pub(crate) fn may_use_reserve(&self) -> bool {
+        self.reply.is_none() || self.group.events.is_empty()
+    }
 }
 
 impl Queue {
@@ -92,7 +101,11 @@ impl Queue {
         let Err(mut item) = self.try_push(item)? else {
             return Ok(());
         };
-        let deadline = tokio::time::Instant::now() + self.wait;
+        let wait = match self.is_failing() {
+            true => Duration::ZERO,
+            false => self.wait,
+        };
+        let deadline = tokio::time::Instant::now() + wait;
         loop {
             let mut space = std::pin::pin!(self.space.notified());
             space.as_mut().enable();
@@ -205,13 +218,22 @@ impl Queue {
     }
 
     /// Noted groups the disk did not take, back to the front, to be tried again after `pause`.
-    pub(crate) fn put_back(&self, items: Vec<Item>, pause: Duration) {
+    pub(crate) fn put_back(&self, items: VecDeque<Item>, pause: Duration) {
         let mut state = lock(&self.state);
         for item in items.into_iter().rev() {
             state.items.push_front(item);
         }
         state.paused = true;
         state.due = Some(self.clock.elapsed() + pause);
+    }
+
+    /// Whether the disk takes anything at present.
+    pub(crate) fn set_failing(&self, failing: bool) {
+        lock(&self.state).failing = failing;
+    }
+
+    fn is_failing(&self) -> bool {
+        lock(&self.state).failing
     }
 
     /// So much is on disk, or refused: there is room again.
@@ -339,7 +361,10 @@ mod tests {
         let mut taken = queue.take(1000).unwrap();
         queue.push(item(3, false)).await.unwrap();
 
-        queue.put_back(vec![taken.pop_front().unwrap()], Duration::from_secs(3600));
+        queue.put_back(
+            VecDeque::from([taken.pop_front().unwrap()]),
+            Duration::from_secs(3600),
+        );
         queue.close();
 
         let rest = queue.take(1000).unwrap();

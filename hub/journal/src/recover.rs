@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use dispatch_contract::{Progress, Record, Sequence, SubscriptionId};
 
-use crate::active::{Active, remove_quietly};
+use crate::active::{Active, Spare, remove_quietly};
+use crate::aging::OwnTime;
 use crate::clock::Clock;
 use crate::damage::{Damage, DamageKind, Torn};
 use crate::disk::Disk;
@@ -21,6 +22,7 @@ use crate::frame::{self, FrameHead, FrameKind};
 use crate::header::HEADER_BLOCK;
 use crate::identities::{Identities, Identity, identity_of};
 use crate::index::Index;
+use crate::kept;
 use crate::ledger::Ledger;
 use crate::options::Options;
 use crate::reading::undecodable;
@@ -51,9 +53,12 @@ pub struct Recovered {
 pub(crate) struct Recovery {
     pub(crate) segments: Vec<Arc<Segment>>,
     pub(crate) active: Option<Active>,
+    pub(crate) own_time: OwnTime,
     pub(crate) ledger: Ledger,
     pub(crate) identities: Identities,
     pub(crate) identity_seed: u64,
+    /// Kept free for settlements.
+    pub(crate) reserve: Option<Spare>,
     pub(crate) report: Recovered,
 }
 
@@ -72,26 +77,39 @@ pub(crate) fn recover(
             .segments
             .last()
             .map_or_else(|| clock.salt(), |s| s.header.seed),
+        own_time: OwnTime::from(clock, inventory.segments.last().map(|s| s.header.created)),
         ledger: Ledger::default(),
         identities: Identities::new(options.dedup_window),
         damage: Vec::new(),
     };
-    recover.run(inventory, options).map_err(|e| OpenError::of(dir, e))
+    recover
+        .run(dir, inventory, options)
+        .map_err(|e| OpenError::of(dir, e))
 }
 
 struct Recover<'a> {
     disk: &'a dyn Disk,
     clock: &'a dyn Clock,
     identity_seed: u64,
+    own_time: OwnTime,
     ledger: Ledger,
     identities: Identities,
     damage: Vec<Damage>,
 }
 
 impl Recover<'_> {
-    fn run(mut self, inventory: Inventory, options: &Options) -> io::Result<Recovery> {
+    fn run(mut self, dir: &Path, inventory: Inventory, options: &Options) -> io::Result<Recovery> {
         for draft in &inventory.drafts {
             remove_quietly(self.disk, draft);
+        }
+        let reserve = self.reserve(dir, options.reserve_bytes);
+        match inventory.kept {
+            Some(_) => self.damage.extend(inventory.missing_head()),
+            None => {
+                let first = inventory.segments.first().map_or(1, |s| s.header.first);
+                kept::save(self.disk, dir, first)
+                    .unwrap_or_else(|error| tracing::warn!(%error, "cannot say where the journal begins"));
+            }
         }
         self.damage.extend(inventory.lost_damage());
         self.damage.extend(inventory.worn.iter().cloned());
@@ -104,7 +122,8 @@ impl Recover<'_> {
             ..Recovered::default()
         };
         let mut active = None;
-        let mut next = 1;
+        let mut next = inventory.kept.unwrap_or(1).max(1);
+        report.first = next;
         if let Some(last) = inventory.segments.len().checked_sub(1) {
             let start = self.newest_snapshot(&inventory.segments)?;
             self.known_identities(&inventory)?;
@@ -135,11 +154,23 @@ impl Recover<'_> {
         Ok(Recovery {
             segments: inventory.segments,
             active,
+            own_time: self.own_time,
             ledger: self.ledger,
             identities: self.identities,
             identity_seed: self.identity_seed,
+            reserve,
             report,
         })
+    }
+
+    /// Before anything else takes the space.
+    fn reserve(&self, dir: &Path, bytes: u64) -> Option<Spare> {
+        if bytes == 0 {
+            return None;
+        }
+        Spare::reserve(self.disk, dir, 0, bytes)
+            .inspect_err(|error| tracing::warn!(%error, "cannot keep space free for settlements"))
+            .ok()
     }
 
     /// The newest segment whose snapshot can be read; loads it.
@@ -260,12 +291,16 @@ impl Recover<'_> {
         // Where the frames begin that no other frame says were durable.
         let mut doubtful: Option<(Sequence, u64)> = None;
         let mut marked = false;
+        let mut last_known = segment.header.created;
         let seed = self.identity_seed;
         let walked = walk_whole(self.disk, segment, None, &mut |item| match item {
             Item::Damage(found) => damage.push(found),
             Item::Frame(frame) => {
                 segment.note_place(place(&frame));
                 marked = frame.head.kind == FrameKind::Mark;
+                if marked {
+                    last_known = last_known.max(frame.head.arrival);
+                }
                 if doubtful.is_none_or(|(durable, _)| frame.head.durable > durable) {
                     doubtful = Some((frame.head.durable, frame.at));
                 }
@@ -289,6 +324,7 @@ impl Recover<'_> {
         self.damage.append(&mut damage);
         segment.set_loaded();
 
+        self.own_time = OwnTime::from(self.clock, Some(last_known));
         let torn = (walked.written > walked.end).then(|| Torn {
             segment: segment.path.clone(),
             offset: walked.end,
@@ -301,15 +337,20 @@ impl Recover<'_> {
             capacity: walked.end,
             file,
             failed: false,
+            reserved: false,
         };
+        let before = active.file.size()?;
         active.file.truncate(walked.end)?;
         if let Some((_, from)) = doubtful {
             write_again(&active, from)?;
         }
-        if walked.end < options.segment_bytes {
-            match active.file.allocate(options.segment_bytes) {
-                Ok(()) => active.capacity = options.segment_bytes,
-                // What is there can still be read; the next append looks for space in a new segment.
+        // On a full disk at least what it had. Without, the next append looks for space in a new segment.
+        for wanted in [options.segment_bytes, before] {
+            if wanted <= active.capacity {
+                continue;
+            }
+            match active.file.allocate(wanted) {
+                Ok(()) => active.capacity = wanted,
                 Err(error) => {
                     tracing::warn!(path = %segment.path.display(), %error, "cannot reserve space for the journal");
                     active.file.truncate(walked.end)?;
@@ -317,7 +358,11 @@ impl Recover<'_> {
             }
         }
         if !marked && active.room() > 0 {
-            let mark = frame::mark(walked.next, self.clock.wall(), segment.header.checksum_seed());
+            let mark = frame::mark(
+                walked.next,
+                self.own_time.now(self.clock),
+                segment.header.checksum_seed(),
+            );
             active.file.write_at(&mark, active.end)?;
             active.end += mark.len() as u64;
         }

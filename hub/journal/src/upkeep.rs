@@ -2,6 +2,7 @@
 //!
 //! A bounded list of jobs, done by one thread that the committer stops, or by hand ([`Work`](crate::Work)).
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -15,7 +16,9 @@ use crate::active::{Spare, remove_quietly};
 use crate::disk::DiskFile;
 use crate::identities::Identity;
 use crate::index::Index;
+use crate::kept;
 use crate::lock::lock;
+use crate::options::Options;
 use crate::retention::{Policy, Sealed, removable};
 use crate::segment::Segment;
 use crate::view::View;
@@ -41,11 +44,20 @@ pub(crate) enum Job {
     Stop,
 }
 
+/// Files that are prepared.
+#[derive(Debug, Default)]
+struct Stock {
+    /// Becomes the next segment.
+    spare: Option<Spare>,
+    /// Kept free for settlements.
+    reserve: Option<Spare>,
+}
+
 /// The committer's end.
 #[derive(Debug)]
 pub(crate) struct Upkeep {
     jobs: SyncSender<Job>,
-    spare: Arc<Mutex<Option<Spare>>>,
+    stock: Arc<Mutex<Stock>>,
     /// A spare file was asked for and not yet taken.
     preparing: bool,
     /// Who does the jobs; nobody when they are done by hand.
@@ -54,20 +66,28 @@ pub(crate) struct Upkeep {
 
 impl Upkeep {
     /// The committer's end, the worker and its list of jobs.
-    pub(crate) fn new(view: Arc<View>, policy: Policy, segment_bytes: u64) -> (Self, Worker, Receiver<Job>) {
+    pub(crate) fn new(
+        view: Arc<View>,
+        options: &Options,
+        reserve: Option<Spare>,
+    ) -> (Self, Worker, Receiver<Job>) {
         let (jobs, inbox) = sync_channel(MOST_JOBS);
-        let spare = Arc::new(Mutex::new(None));
+        let stock = Arc::new(Mutex::new(Stock { spare: None, reserve }));
         let worker = Worker {
             ticked: view.clock.elapsed(),
             view,
-            policy,
-            segment_bytes,
-            spare: spare.clone(),
+            policy: Policy {
+                age: options.retain_age,
+                bytes: options.retain_bytes,
+            },
+            segment_bytes: options.segment_bytes,
+            reserve_bytes: options.reserve_bytes,
+            stock: stock.clone(),
             refused: None,
         };
         let upkeep = Self {
             jobs,
-            spare,
+            stock,
             preparing: false,
             thread: None,
         };
@@ -75,7 +95,7 @@ impl Upkeep {
     }
 
     /// Lets a thread do the jobs.
-    pub(crate) fn start(&mut self, worker: Worker, inbox: Receiver<Job>) -> std::io::Result<()> {
+    pub(crate) fn start(&mut self, worker: Worker, inbox: Receiver<Job>) -> io::Result<()> {
         let thread = std::thread::Builder::new()
             .name("dispatch-upkeep".into())
             .spawn(move || worker.run(&inbox))?;
@@ -103,11 +123,26 @@ impl Upkeep {
 
     pub(crate) fn take_spare(&mut self) -> Option<Spare> {
         self.preparing = false;
-        lock(&self.spare).take()
+        lock(&self.stock).spare.take()
     }
 
-    pub(crate) fn return_spare(&self, spare: Spare) {
-        *lock(&self.spare) = Some(spare);
+    /// What is kept free for settlements, if it is good for this.
+    pub(crate) fn take_reserve(&mut self, good: impl FnOnce(&mut Spare) -> bool) -> Option<Spare> {
+        lock(&self.stock).reserve.take_if(good)
+    }
+
+    /// A prepared file was not needed after all.
+    pub(crate) fn put_back(&self, spare: Spare, reserved: bool) {
+        let mut stock = lock(&self.stock);
+        match reserved {
+            true => stock.reserve = Some(spare),
+            false => stock.spare = Some(spare),
+        }
+    }
+
+    /// Sees that the space for settlements is kept free.
+    pub(crate) fn ensure_reserve(&self, view: &View, bytes: u64) -> io::Result<()> {
+        make_reserve(view, &self.stock, bytes)
     }
 
     /// Finishes the jobs and waits for the thread, if there is one.
@@ -130,7 +165,8 @@ pub(crate) struct Worker {
     ticked: Duration,
     policy: Policy,
     segment_bytes: u64,
-    spare: Arc<Mutex<Option<Spare>>>,
+    reserve_bytes: u64,
+    stock: Arc<Mutex<Stock>>,
     /// A file that could not be removed, named once.
     refused: Option<PathBuf>,
 }
@@ -159,7 +195,10 @@ impl Worker {
                 self.seal(&segment, &*file, identities);
                 self.retain();
             }
-            Job::Retain => self.retain(),
+            Job::Retain => {
+                self.retain();
+                self.reserve();
+            }
             Job::Stop => {}
         }
         self.view.measure();
@@ -172,19 +211,31 @@ impl Worker {
 
     /// Removes what was prepared and is not needed any more.
     pub(crate) fn end(&self) {
-        if let Some(spare) = lock(&self.spare).take() {
+        let stock = std::mem::take(&mut *lock(&self.stock));
+        for spare in [stock.spare, stock.reserve].into_iter().flatten() {
             remove_quietly(&*self.view.disk, &spare.path);
         }
     }
 
     fn prepare(&self) {
-        if lock(&self.spare).is_some() {
+        if lock(&self.stock).spare.is_some() || !self.reserve() {
             return;
         }
         let (view, number) = (&self.view, self.view.number_spare());
         match Spare::prepare(&*view.disk, &view.dir, number, self.segment_bytes, 0) {
-            Ok(spare) => *lock(&self.spare) = Some(spare),
+            Ok(spare) => lock(&self.stock).spare = Some(spare),
             Err(error) => tracing::warn!(%error, "cannot prepare the journal's next segment"),
+        }
+    }
+
+    /// Makes the space for settlements again after it was used; false if there is none.
+    fn reserve(&self) -> bool {
+        match make_reserve(&self.view, &self.stock, self.reserve_bytes) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::debug!(%error, "cannot keep space free for settlements");
+                false
+            }
         }
     }
 
@@ -215,7 +266,13 @@ impl Worker {
             .collect();
         let total = segments.iter().map(|s| s.end()).sum();
         let floor = self.view.floor.load(Ordering::Acquire);
-        let count = removable(&sealed, total, self.policy, floor, self.view.clock.wall());
+        let count = removable(&sealed, total, self.policy, floor, self.view.own_time());
+        if count > 0
+            && let Err(error) = kept::save(&*self.view.disk, &self.view.dir, sealed[count - 1].last + 1)
+        {
+            tracing::warn!(%error, "retention cannot say what it removes and removes nothing");
+            return;
+        }
         for (segment, sealed) in segments.iter().zip(&sealed).take(count) {
             if !self.remove(&segment.path) || !self.view.remove_oldest(segment) {
                 break;
@@ -230,7 +287,7 @@ impl Worker {
     fn remove(&mut self, path: &Path) -> bool {
         match self.view.disk.remove(path) {
             Ok(()) => true,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => true,
             Err(error) => {
                 if self.refused.as_deref() != Some(path) {
                     tracing::warn!(path = %path.display(), %error, "retention cannot remove a segment");
@@ -240,4 +297,17 @@ impl Worker {
             }
         }
     }
+}
+
+/// Reserves what is kept free for settlements, if it is not there.
+fn make_reserve(view: &View, stock: &Mutex<Stock>, bytes: u64) -> io::Result<()> {
+    if bytes == 0 || lock(stock).reserve.is_some() {
+        return Ok(());
+    }
+    let made = Spare::reserve(&*view.disk, &view.dir, view.number_spare(), bytes)?;
+    // Made without the lock, so somebody may have been faster.
+    if let Some(other) = lock(stock).reserve.replace(made) {
+        remove_quietly(&*view.disk, &other.path);
+    }
+    Ok(())
 }

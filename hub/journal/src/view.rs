@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use dispatch_contract::{Page, Sequence};
 use tokio::sync::watch;
 
+use crate::aging::OwnTime;
 use crate::clock::Clock;
 use crate::damage::Damage;
 use crate::disk::Disk;
@@ -33,6 +34,7 @@ pub(crate) struct View {
     pub(crate) inline: bool,
     pub(crate) dir: PathBuf,
     pub(crate) meters: Meters,
+    own_time: OwnTime,
     pub(crate) ledger: Mutex<Ledger>,
     /// Nothing behind this may be removed.
     pub(crate) floor: AtomicU64,
@@ -74,6 +76,7 @@ impl View {
         surroundings: Surroundings,
         dir: PathBuf,
         tail_bytes: usize,
+        own_time: OwnTime,
         ledger: Ledger,
         segments: Vec<Arc<Segment>>,
         head: Sequence,
@@ -84,6 +87,7 @@ impl View {
             inline: surroundings.inline,
             dir,
             meters: Meters::new(),
+            own_time,
             ledger: Mutex::new(ledger),
             floor: AtomicU64::new(0),
             segments: RwLock::new(segments),
@@ -91,12 +95,18 @@ impl View {
             head: AtomicU64::new(head),
             dropped: AtomicU64::new(0),
             damaged: AtomicU64::new(0),
-            spares: AtomicU64::new(0),
+            // 0 is the one that opening prepares.
+            spares: AtomicU64::new(1),
             closed: AtomicBool::new(false),
             bell: watch::Sender::new(head),
             reported: Mutex::default(),
             bookmarks: Mutex::default(),
         }
+    }
+
+    /// By which segments age.
+    pub(crate) fn own_time(&self) -> i64 {
+        self.own_time.now(&*self.clock)
     }
 
     /// The last durable sequence.
@@ -151,7 +161,10 @@ impl View {
     }
 
     pub(crate) fn add_segment(&self, segment: Arc<Segment>) {
-        write(&self.segments).push(segment);
+        let mut segments = write(&self.segments);
+        // A segment without a record is replaced by one with the same name.
+        segments.pop_if(|last| last.header.first == segment.header.first);
+        segments.push(segment);
     }
 
     /// Takes the oldest segment out, if it is this one.

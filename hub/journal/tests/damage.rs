@@ -17,6 +17,7 @@ use uuid::Uuid;
 fn tiny() -> Options {
     Options {
         segment_bytes: 16 * 1024,
+        reserve_bytes: 0,
         tail_bytes: 0,
         ..small()
     }

@@ -1,10 +1,12 @@
 //! A folder in memory that forgets what was not synced, as a machine does that loses power.
 //!
 //! Of a file's un-synced writes any subset of its 4 KiB pages may have reached the disk, in any order; a name that was
-//! not synced may be the old one or the new one.
+//! not synced may be the old one or the new one. After a failed sync the pages count as clean, as Linux does it: no
+//! later sync writes them.
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -23,9 +25,20 @@ struct Folder {
     durable_names: BTreeMap<PathBuf, File>,
     /// Bytes that may still be reserved or written; `None` is as many as wanted.
     space: Option<u64>,
-    /// Every operation counts; at this one and after it the power is gone.
+    /// Every operation counts.
     operations: u64,
-    power_until: Option<u64>,
+    fault: Option<Fault>,
+    /// Reads give at most so many bytes.
+    longest_read: Option<usize>,
+    /// A file was written although a write or a sync of it had failed.
+    trusted: Vec<PathBuf>,
+}
+
+/// These operations fail.
+#[derive(Debug, Clone)]
+struct Fault {
+    which: Range<u64>,
+    errno: i32,
 }
 
 #[derive(Debug, Clone)]
@@ -35,11 +48,14 @@ struct File(Arc<Mutex<Content>>);
 struct Content {
     now: Vec<u8>,
     durable: Vec<u8>,
+    /// A write or a sync failed: nothing written since the last good sync will ever be durable.
+    failed: bool,
 }
 
 #[derive(Debug)]
 struct Opened {
     folder: Memory,
+    path: PathBuf,
     file: File,
 }
 
@@ -48,10 +64,29 @@ impl Memory {
         self.0.lock().unwrap()
     }
 
-    /// From this operation on, counted from now, nothing works any more.
-    pub fn fail_after(&self, operations: u64) {
+    /// So many operations, after so many that work, fail with this error.
+    pub fn fail(&self, after: u64, count: u64, errno: i32) {
         let mut folder = self.folder();
-        folder.power_until = Some(folder.operations + operations);
+        let from = folder.operations + after;
+        folder.fault = Some(Fault {
+            which: from..from.saturating_add(count),
+            errno,
+        });
+    }
+
+    /// Everything works again.
+    pub fn mend(&self) {
+        self.folder().fault = None;
+    }
+
+    /// Reads come short.
+    pub fn read_at_most(&self, bytes: usize) {
+        self.folder().longest_read = Some(bytes);
+    }
+
+    /// Files that were written after a write or a sync of them had failed.
+    pub fn trusted(&self) -> Vec<PathBuf> {
+        self.folder().trusted.clone()
     }
 
     /// How many operations there were.
@@ -61,9 +96,10 @@ impl Memory {
 
     fn operate(&self) -> io::Result<MutexGuard<'_, Folder>> {
         let mut folder = self.folder();
+        let now = folder.operations;
         folder.operations += 1;
-        match folder.power_until {
-            Some(end) if folder.operations > end => Err(io::Error::other("no power")),
+        match &folder.fault {
+            Some(fault) if fault.which.contains(&now) => Err(io::Error::from_raw_os_error(fault.errno)),
             _ => Ok(folder),
         }
     }
@@ -123,6 +159,7 @@ impl Content {
         Self {
             now: left.clone(),
             durable: left,
+            failed: false,
         }
     }
 }
@@ -132,13 +169,21 @@ impl Disk for Memory {
         let file = File(Arc::default());
         self.operate()?.names.insert(path.to_owned(), file.clone());
         let folder = self.clone();
-        Ok(Box::new(Opened { folder, file }))
+        Ok(Box::new(Opened {
+            folder,
+            path: path.to_owned(),
+            file,
+        }))
     }
     fn open(&self, path: &Path, _: bool) -> io::Result<Box<dyn DiskFile>> {
         let found = self.operate()?.names.get(path).cloned();
         let file = found.ok_or(io::ErrorKind::NotFound)?;
         let folder = self.clone();
-        Ok(Box::new(Opened { folder, file }))
+        Ok(Box::new(Opened {
+            folder,
+            path: path.to_owned(),
+            file,
+        }))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut folder = self.operate()?;
@@ -170,22 +215,31 @@ impl Opened {
 
 impl DiskFile for Opened {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        drop(self.folder.operate()?);
+        let longest = self.folder.operate()?.longest_read.unwrap_or(usize::MAX);
         let content = self.content();
         let rest = content.now.get(offset as usize..).unwrap_or_default();
-        let length = rest.len().min(buffer.len());
+        let length = rest.len().min(buffer.len()).min(longest);
         buffer[..length].copy_from_slice(&rest[..length]);
         Ok(length)
     }
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        drop(self.folder.operate()?);
+        let operated = self.folder.operate().map(drop);
         let mut content = self.content();
+        if content.failed {
+            self.folder.folder().trusted.push(self.path.clone());
+        }
+        // A write that fails may have written a part.
+        let bytes = match &operated {
+            Ok(()) => bytes,
+            Err(_) => &bytes[..bytes.len() / 2],
+        };
+        content.failed |= operated.is_err();
         let end = offset as usize + bytes.len();
         if content.now.len() < end {
             content.now.resize(end, 0);
         }
         content.now[offset as usize..end].copy_from_slice(bytes);
-        Ok(())
+        operated
     }
     fn allocate(&self, size: u64) -> io::Result<()> {
         let mut folder = self.folder.operate()?;
@@ -205,10 +259,13 @@ impl DiskFile for Opened {
         Ok(())
     }
     fn sync(&self) -> io::Result<()> {
-        drop(self.folder.operate()?);
+        let operated = self.folder.operate().map(drop);
         let mut content = self.content();
-        content.durable = content.now.clone();
-        Ok(())
+        content.failed |= operated.is_err();
+        if !content.failed {
+            content.durable = content.now.clone();
+        }
+        operated
     }
     fn size(&self) -> io::Result<u64> {
         drop(self.folder.operate()?);

@@ -39,6 +39,7 @@ pub async fn until(what: &str, mut so: impl FnMut() -> bool) {
 pub fn small() -> Options {
     Options {
         segment_bytes: 64 * 1024,
+        reserve_bytes: 64 * 1024,
         retain_age: None,
         retain_bytes: None,
         ..Options::default()
