@@ -16,6 +16,8 @@ use crate::kept;
 use crate::segment::{Segment, first_of, path_of};
 
 const LOCK: &str = "lock";
+/// A head that cannot be read is read this often.
+const TRIES: u32 = 3;
 
 /// Makes the folder if it is not there and takes it for this process alone.
 pub(crate) fn lock_folder(dir: &Path) -> Result<File, OpenError> {
@@ -194,8 +196,17 @@ impl Inventory {
     }
 }
 
-/// Reads the head; what cannot be read is damage, not an error.
+/// Reads the head; what cannot be read, although it was tried again, is damage and not an error.
 fn read_head(file: &dyn DiskFile) -> Found {
+    for _ in 1..TRIES {
+        if let Found::Header { header, whole: true } = try_head(file) {
+            return Found::Header { header, whole: true };
+        }
+    }
+    try_head(file)
+}
+
+fn try_head(file: &dyn DiskFile) -> Found {
     let mut block = vec![0u8; HEADER_BLOCK];
     let mut done = 0;
     while done < block.len() {

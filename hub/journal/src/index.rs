@@ -102,18 +102,25 @@ impl Index {
     }
 
     /// Reads the index file; `None` when there is none that fits the segment.
-    pub(crate) fn load(disk: &dyn Disk, path: &Path, header: &Header) -> Option<Self> {
-        let file = disk.open(path, false).ok()?;
-        let size = file.size().ok().filter(|s| *s <= LARGEST)?;
+    pub(crate) fn load(disk: &dyn Disk, path: &Path, header: &Header) -> io::Result<Option<Self>> {
+        let file = match disk.open(path, false) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        let size = file.size()?;
+        if size > LARGEST {
+            return Ok(None);
+        }
         let mut bytes = vec![0; size as usize];
         let mut done = 0;
         while done < bytes.len() {
-            match file.read_at(&mut bytes[done..], done as u64) {
-                Ok(n) if n > 0 => done += n,
-                Ok(_) | Err(_) => return None,
+            match file.read_at(&mut bytes[done..], done as u64)? {
+                0 => return Ok(None),
+                n => done += n,
             }
         }
-        Self::decode(&bytes, header)
+        Ok(Self::decode(&bytes, header))
     }
 }
 

@@ -100,8 +100,7 @@ fn read_segment(
     let start = view.bookmark(from, segment.header.first).unwrap_or_else(|| {
         let load = || {
             Index::load(&*view.disk, &segment.index_path(), &segment.header)
-                .map(|i| i.places)
-                .unwrap_or_default()
+                .map(|index| index.map(|i| i.places).unwrap_or_default())
         };
         let place = segment.seek(from, load);
         Bookmark {

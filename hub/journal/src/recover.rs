@@ -238,8 +238,8 @@ impl Recover<'_> {
             }
             let segment = &inventory.segments[n];
             let index = match Index::load(self.disk, &segment.index_path(), &segment.header) {
-                Some(index) => index,
-                None => self.index_again(segment, inventory.until(n))?,
+                Ok(Some(index)) => index,
+                Ok(None) | Err(_) => self.index_again(segment, inventory.until(n))?,
             };
             count += index.identities.len();
             found.push(index.identities);

@@ -1,5 +1,6 @@
 //! A segment as readers see it: its file, its first record, how far it is readable and where to begin.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -100,12 +101,14 @@ impl Segment {
         lock(&self.places).loaded = true;
     }
 
-    /// Where to begin reading to find `sequence`; `load` brings the places of an index file, once.
-    pub(crate) fn seek(&self, sequence: Sequence, load: impl FnOnce() -> Vec<Place>) -> Place {
+    /// Where to begin reading to find `sequence`; `load` brings the places of an index file, once if it can be read.
+    pub(crate) fn seek(&self, sequence: Sequence, load: impl FnOnce() -> io::Result<Vec<Place>>) -> Place {
         let mut places = lock(&self.places);
-        if !places.loaded {
+        if !places.loaded
+            && let Ok(known) = load()
+        {
             places.loaded = true;
-            places.known = load();
+            places.known = known;
         }
         let behind = places.known.partition_point(|p| p.sequence <= sequence);
         let start = Place {

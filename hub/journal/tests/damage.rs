@@ -332,6 +332,48 @@ async fn a_segment_that_is_missing_or_has_lost_its_head_is_named_with_its_record
 }
 
 #[tokio::test]
+async fn the_oldest_segments_are_missed_unless_retention_took_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let entries = by_sequence(&crashed(dir.path(), 60).await);
+    let base = dir.path().join("crashed");
+    let files = segments(&base);
+    let third: Sequence = files[2].file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    for file in &files[..2] {
+        std::fs::remove_file(file).unwrap();
+    }
+
+    let report = verify(&base).unwrap();
+    let (journal, recovered) = open(&base, &tiny());
+
+    assert_eq!(recovered.damage, report.damage);
+    let [missing] = &report.damage[..] else {
+        panic!("one range: {:?}", report.damage);
+    };
+    assert_eq!(missing.kind, DamageKind::Missing);
+    assert_eq!(missing.missing, Some(1..=third - 1));
+    assert!(missing.to_string().ends_with(&format!(
+        "00000000000000000001.log is missing, records 1 to {} lost",
+        third - 1
+    )));
+    let read = by_sequence(&read_all(&journal).await);
+    assert!(read.iter().eq(entries.range(third..)));
+    soon(journal.close()).await;
+
+    let options = Options {
+        retain_bytes: Some(0),
+        ..tiny()
+    };
+    let (journal, _) = open(&base, &options);
+    journal.set_floor(journal.head());
+    until("retention removed all but the newest", || {
+        segments(&base).len() == 1
+    })
+    .await;
+    soon(journal.close()).await;
+    assert_eq!(verify(&base).unwrap().damage, [], "that was retention");
+}
+
+#[tokio::test]
 async fn a_damaged_snapshot_is_made_up_for_by_the_segment_before() {
     let dir = tempfile::tempdir().unwrap();
     crashed(dir.path(), 60).await;

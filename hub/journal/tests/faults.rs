@@ -249,3 +249,62 @@ async fn what_the_last_batch_left_is_synced_again_before_it_is_believed() {
         "a journal whose end cannot be synced is not opened"
     );
 }
+
+#[tokio::test]
+async fn a_head_that_cannot_be_read_at_once_is_read_again_and_not_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(dir.path(), &unread());
+    append(&journal, group(&["a"])).await;
+    soon(journal.close()).await;
+    let disk = FaultyDisk::default();
+    disk.0.reads.store(2, Ordering::SeqCst);
+
+    let (journal, recovered) = disk.open(dir.path(), &unread());
+
+    assert_eq!(recovered.damage, []);
+    assert_eq!(ids(&read_all(&journal).await), ["a"]);
+    soon(journal.close()).await;
+}
+
+#[tokio::test]
+async fn settlements_go_on_after_a_full_disk_refuses_events() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::default();
+    let options = Options {
+        reserve_bytes: 64 * 1024,
+        ..unread()
+    };
+    let (journal, _) = disk.open(dir.path(), &options);
+    let id = SubscriptionId(Uuid::from_u128(1));
+    append(&journal, sized("0", 500)).await;
+    disk.0.full.store(true, Ordering::SeqCst);
+    let mut events = 1;
+    while try_append(&journal, sized(&events.to_string(), 500))
+        .await
+        .is_ok()
+    {
+        events += 1;
+    }
+
+    // Each small event still fits somewhere, but what is left is for settlements.
+    let mut noted = 0;
+    while noted < 400 {
+        noted += 1;
+        soon(journal.note(settled(id, noted))).await.unwrap();
+        if noted % 20 == 0 {
+            assert!(unavailable(&try_append(&journal, sized("more", 500)).await));
+            let expected = events + noted;
+            until("the settlements are durable", || journal.head() == expected).await;
+        }
+    }
+    disk.0.full.store(false, Ordering::SeqCst);
+    append(&journal, sized("space again", 500)).await;
+    let (head, again) = (journal.head(), dir.path().join("crashed"));
+    copy(dir.path(), &again);
+    soon(journal.close()).await;
+
+    let (journal, recovered) = open(&again, &options);
+    assert_eq!((recovered.head, recovered.damage), (head, Vec::new()));
+    assert_eq!(recovered.progress[&id].beyond.len() as u64, noted);
+    soon(journal.close()).await;
+}

@@ -99,6 +99,32 @@ async fn a_read_that_fails_for_a_while_skips_nothing() {
 }
 
 #[tokio::test]
+async fn a_reader_without_descriptors_waits_for_one_and_takes_nothing_for_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        tail_bytes: 0,
+        ..small()
+    };
+    let disk = FaultyDisk::default();
+    let (journal, _) = disk.open(dir.path(), &options);
+    for n in 0..300 {
+        append(&journal, sized(&n.to_string(), 500)).await;
+    }
+    let mut tail = journal.tail(1);
+
+    disk.0.opens.store(usize::MAX, Ordering::SeqCst);
+    let refused = soon(journal.read(1, 10_000)).await.unwrap_err();
+    assert!(refused.reason.contains("os error 24"), "{refused}");
+    disk.0.opens.store(9, Ordering::SeqCst);
+    let page = soon(tail.next()).await.unwrap();
+
+    assert_eq!(page.entries[0].sequence, 1);
+    assert_eq!(read_all(&journal).await.len(), 300);
+    assert_eq!(journal.stats().damaged, 0);
+    soon(journal.close()).await;
+}
+
+#[tokio::test]
 async fn pages_are_as_small_as_asked_but_never_empty() {
     let dir = tempfile::tempdir().unwrap();
     for tail_bytes in [0, 1 << 20] {

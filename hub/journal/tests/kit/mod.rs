@@ -169,6 +169,9 @@ pub fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for file in std::fs::read_dir(from).unwrap() {
         let file = file.unwrap();
+        if file.path().is_dir() {
+            continue;
+        }
         std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
     }
 }
@@ -232,6 +235,8 @@ pub struct Faults {
     pub short: AtomicBool,
     /// Reads fail so often.
     pub reads: AtomicUsize,
+    /// Files cannot be opened to be read so often: there are no descriptors left.
+    pub opens: AtomicUsize,
     /// Files are not made shorter.
     pub keep: AtomicBool,
     pub syncs: AtomicU64,
@@ -273,6 +278,11 @@ impl Disk for FaultyDisk {
         RealDisk.create(path).map(|f| self.wrap(f))
     }
     fn open(&self, path: &Path, write: bool) -> io::Result<Box<dyn DiskFile>> {
+        let left = &self.0.opens;
+        let fail = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+        if fail.is_ok() {
+            return Err(io::Error::from_raw_os_error(24));
+        }
         RealDisk.open(path, write).map(|f| self.wrap(f))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
