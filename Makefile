@@ -2,7 +2,7 @@
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BINARIES := -p dispatch-cli -p dispatch-driver-cron -p dispatch-driver-vcenter
 
-.PHONY: run test build peers lint deny unit doc bench clean
+.PHONY: run test build peers lint deny unit doc soak bench clean
 
 ## A hub with its data in ./.dispatch, seeded on its first start. Ctrl-C stops it.
 run:
@@ -31,6 +31,12 @@ unit: build
 doc:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 	cargo test --workspace --doc --quiet
+
+## What `make test` does briefly, for long.
+soak:
+	cargo build --release -p dispatch-cli
+	KILL_CYCLES=$(or $(KILL_CYCLES),2000) DISPATCH_BINARY=$(abspath $(TARGET))/release/dispatch \
+		cargo nextest run --profile soak -p dispatch-cli --test kill_cycles --no-capture
 
 ## The whole-pipeline cases; results go to bench/results/.
 bench:

@@ -1,0 +1,164 @@
+//! The web hooks of the three subscriptions, and what they have seen.
+//!
+//! `plain` takes everything. `ordered` takes everything and looks at the order. `failing` refuses some events
+//! twice before it takes them, and some for good.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Context as _, Result, ensure};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use crate::producers::KEYS;
+use crate::wire::{Message, Messages};
+
+/// The subscriptions.
+pub(crate) const NAMES: [&str; 3] = ["plain", "ordered", "failing"];
+
+/// An event: its key and its number.
+pub(crate) type Id = (u32, u32);
+
+/// `3-17`.
+pub(crate) fn id(text: &str) -> Result<Id> {
+    let (key, number) = text.split_once('-').context("an id of somebody else")?;
+    let id: Id = (key.parse()?, number.parse()?);
+    ensure!(id.0 < KEYS, "a key that is none: {text}");
+    Ok(id)
+}
+
+/// Whether `failing` refuses it for good.
+pub(crate) fn is_refused((_, number): Id) -> bool {
+    number % 50 == 7
+}
+
+/// What one web hook has seen.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// How often each event of each key was taken.
+    taken: Vec<Vec<u8>>,
+    /// Taken again although it had been taken.
+    pub(crate) repeats: usize,
+    /// Those taken since [`Hooks::new_life`].
+    pub(crate) this_life: BTreeSet<Id>,
+    /// Events that came before one they must follow.
+    pub(crate) disorder: Vec<Id>,
+}
+
+impl Seen {
+    /// How often it was taken.
+    pub(crate) fn times(&self, (key, number): Id) -> u8 {
+        let of = self.taken.get(key as usize);
+        of.and_then(|of| of.get(number as usize)).copied().unwrap_or(0)
+    }
+
+    fn take(&mut self, (key, number): Id) {
+        self.taken.resize_with(KEYS as usize, Vec::new);
+        let of = &mut self.taken[key as usize];
+        // A kill may bring back what was taken; nothing may come before what it follows.
+        if number as usize > of.len() {
+            self.disorder.push((key, number));
+        }
+        of.resize(of.len().max(number as usize + 1), 0);
+        let times = &mut of[number as usize];
+        self.repeats += usize::from(*times > 0);
+        *times = times.saturating_add(1);
+        self.this_life.insert((key, number));
+    }
+}
+
+/// The running web hooks.
+pub(crate) struct Hooks {
+    address: SocketAddr,
+    seen: Arc<[Mutex<Seen>; 3]>,
+    server: JoinHandle<()>,
+}
+
+impl Hooks {
+    /// Starts them on a free port.
+    pub(crate) async fn start() -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let seen: Arc<[Mutex<Seen>; 3]> = Arc::default();
+        let all = seen.clone();
+        let server = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let seen = all.clone();
+                tokio::spawn(async move {
+                    // The hub is killed: connections break.
+                    serve(stream, &seen).await.unwrap_or_default();
+                });
+            }
+        });
+        Ok(Self {
+            address,
+            seen,
+            server,
+        })
+    }
+
+    /// Where to send events of a subscription.
+    pub(crate) fn url(&self, name: &str) -> String {
+        format!("http://{}/{name}", self.address)
+    }
+
+    /// What one has seen.
+    pub(crate) fn seen(&self, lane: usize) -> MutexGuard<'_, Seen> {
+        lock(&self.seen[lane])
+    }
+
+    /// Forgets which events were taken in this life of the hub.
+    pub(crate) fn new_life(&self) {
+        for lane in 0..NAMES.len() {
+            self.seen(lane).this_life.clear();
+        }
+    }
+
+    /// Events taken again, so far, of each.
+    pub(crate) fn repeats(&self) -> Vec<usize> {
+        (0..NAMES.len()).map(|lane| self.seen(lane).repeats).collect()
+    }
+}
+
+impl Drop for Hooks {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn serve(stream: TcpStream, seen: &[Mutex<Seen>; 3]) -> Result<()> {
+    stream.set_nodelay(true)?;
+    let (read, mut write) = stream.into_split();
+    let mut requests = Messages::new(read);
+    while let Some(request) = requests.next().await? {
+        let status = take(&request, seen)?;
+        let answer = format!("HTTP/1.1 {status} x\r\ncontent-length: 0\r\n\r\n");
+        write.write_all(answer.as_bytes()).await?;
+    }
+    Ok(())
+}
+
+/// Takes an event or refuses it; gives the status.
+fn take(request: &Message, seen: &[Mutex<Seen>; 3]) -> Result<u16> {
+    let path = request.start().split(' ').nth(1).unwrap_or_default();
+    let lane = NAMES.iter().position(|name| path.strip_prefix('/') == Some(name));
+    let lane = lane.context("no such web hook")?;
+    let id = id(request.header("ce-id").context("no id")?)?;
+    let attempt: u32 = request.header("dispatch-attempt").unwrap_or("1").parse()?;
+    if NAMES[lane] == "failing" {
+        if is_refused(id) {
+            return Ok(500);
+        }
+        if id.1 % 10 == 3 && attempt <= 2 {
+            return Ok(503);
+        }
+    }
+    lock(&seen[lane]).take(id);
+    Ok(204)
+}
