@@ -4,7 +4,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use crate::attribute::{AttributeName, MAX_ATTRIBUTE_BYTES, MAX_ATTRIBUTES, Value, is_context_attribute};
-use crate::encoding;
+use crate::encoding::{self, Given};
 use crate::event::{DataKind, Event, EventError};
 
 /// Gathers attributes and data, then checks them all at once.
@@ -52,33 +52,40 @@ impl EventBuilder {
     }
     /// Checks everything and makes the event.
     pub fn build(self) -> Result<Event, EventError> {
-        check_attributes(&self.attributes)?;
         if let Some((kind, bytes)) = &self.data {
             check_data(*kind, bytes)?;
         }
-        let data = self.data.as_ref().map(|(kind, bytes)| (*kind, bytes.as_ref()));
-        let bytes = encoding::write(self.attributes.iter().map(|(n, v)| (n.as_str(), v)), data);
-        let spans =
-            encoding::read(&bytes).ok_or_else(|| EventError::new("event", "is too large to encode"))?;
-        Ok(Event { bytes, spans })
+        let given: Vec<_> = self.attributes.iter().map(|(n, v)| Given::value(n, v)).collect();
+        assemble(
+            &given,
+            self.data.as_ref().map(|(kind, bytes)| (*kind, &bytes[..])),
+        )
     }
 }
 
-fn check_attributes(attributes: &[(String, Value)]) -> Result<(), EventError> {
-    if attributes.len() > MAX_ATTRIBUTES {
-        let name = &attributes[MAX_ATTRIBUTES].0;
+/// Checks the attributes (the first three are `id`, `source`, `type`) and makes an event of them and of data
+/// that was checked to be what its kind says.
+pub(crate) fn assemble(given: &[Given<'_>], data: Option<(DataKind, &[u8])>) -> Result<Event, EventError> {
+    check_attributes(given)?;
+    let (bytes, spans) =
+        encoding::write(given, data).ok_or_else(|| EventError::new("event", "is too large to encode"))?;
+    Ok(Event { bytes, spans })
+}
+
+fn check_attributes(given: &[Given<'_>]) -> Result<(), EventError> {
+    if let Some(one) = given.get(MAX_ATTRIBUTES) {
         let problem = format!("is one attribute too many: an event has at most {MAX_ATTRIBUTES}");
         return Err(EventError::new(
-            name.chars().take(40).collect::<String>(),
+            one.name.chars().take(40).collect::<String>(),
             problem,
         ));
     }
-    for (position, (name, value)) in attributes.iter().enumerate() {
-        AttributeName::new(name)?;
-        if attributes[..position].iter().any(|(n, _)| n == name) {
-            return Err(EventError::new(name, "is given twice"));
+    for (position, one) in given.iter().enumerate() {
+        AttributeName::new(one.name)?;
+        if given[..position].iter().any(|other| other.name == one.name) {
+            return Err(EventError::new(one.name, "is given twice"));
         }
-        check_value(name, value)?;
+        check_value(one)?;
     }
     Ok(())
 }
@@ -95,13 +102,14 @@ fn check_data(kind: DataKind, bytes: &[u8]) -> Result<(), EventError> {
     }
 }
 
-fn check_value(name: &str, value: &Value) -> Result<(), EventError> {
-    let Value::String(text) = value else {
+fn check_value(given: &Given<'_>) -> Result<(), EventError> {
+    let (name, text) = (given.name, given.text.as_ref());
+    if given.tag != encoding::TAG_STRING {
         return match is_context_attribute(name) {
             true => Err(EventError::new(name, "must be a string")),
             false => Ok(()),
         };
-    };
+    }
     let fail = |problem: &str| Err(EventError::new(name, problem));
     if text.len() > MAX_ATTRIBUTE_BYTES {
         return fail(&format!(

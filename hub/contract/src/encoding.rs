@@ -10,6 +10,8 @@
 //! Little-endian. The first three attributes are `id`, `source` and `type`. Attribute text is UTF-8.
 //! Reading checks every length, so hostile bytes give `None` and never a panic.
 
+use std::borrow::Cow;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::attribute::{Attribute, Value};
@@ -58,48 +60,87 @@ pub(crate) fn text(bytes: &[u8], span: Span) -> &str {
         .unwrap_or_default()
 }
 
-/// Writes attributes (the first three are `id`, `source`, `type`) and data.
-pub(crate) fn write<'a>(
-    attributes: impl Iterator<Item = (&'a str, &'a Value)> + Clone,
-    data: Option<(DataKind, &[u8])>,
-) -> Bytes {
+/// An attribute on its way into an event, borrowed from wherever it came.
+#[derive(Debug, Clone)]
+pub(crate) struct Given<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) tag: u8,
+    /// Canonical text.
+    pub(crate) text: Cow<'a, str>,
+}
+
+impl<'a> Given<'a> {
+    pub(crate) fn string(name: &'a str, text: impl Into<Cow<'a, str>>) -> Self {
+        let text = text.into();
+        Self {
+            name,
+            tag: TAG_STRING,
+            text,
+        }
+    }
+
+    pub(crate) fn value(name: &'a str, value: &'a Value) -> Self {
+        match value {
+            Value::String(text) => Self::string(name, text),
+            Value::Boolean(flag) => Self {
+                name,
+                tag: TAG_BOOLEAN,
+                text: if *flag { "true" } else { "false" }.into(),
+            },
+            Value::Integer(number) => Self {
+                name,
+                tag: TAG_INTEGER,
+                text: number.to_string().into(),
+            },
+        }
+    }
+}
+
+/// Writes attributes (the first three are `id`, `source`, `type`) and data. `None` when it is too large.
+pub(crate) fn write(attributes: &[Given<'_>], data: Option<(DataKind, &[u8])>) -> Option<(Bytes, Spans)> {
     let size: usize = attributes
-        .clone()
-        .map(|(n, v)| ATTRIBUTE_HEAD + n.len() + value_size(v))
+        .iter()
+        .map(|a| ATTRIBUTE_HEAD + a.name.len() + a.text.len())
         .sum();
-    let mut out = BytesMut::with_capacity(HEAD + size + data.map_or(0, |(_, d)| d.len()));
-    out.put_u8(VERSION);
-    out.put_u8(match data {
+    let size = HEAD + size + data.map_or(0, |(_, d)| d.len());
+    u32::try_from(size).ok()?;
+    let kind = match data {
         None => 0,
         Some((DataKind::Json, _)) => 1,
         Some((DataKind::Text, _)) => 2,
         Some((DataKind::Binary, _)) => 3,
-    });
-    out.put_u16_le(attributes.clone().count() as u16);
-    for (name, value) in attributes {
-        let (tag, text) = match value {
-            Value::String(s) => (TAG_STRING, std::borrow::Cow::Borrowed(s.as_str())),
-            Value::Boolean(b) => (TAG_BOOLEAN, b.to_string().into()),
-            Value::Integer(i) => (TAG_INTEGER, i.to_string().into()),
-        };
-        out.put_u8(name.len() as u8);
-        out.put_u8(tag);
-        out.put_u32_le(text.len() as u32);
-        out.put_slice(name.as_bytes());
-        out.put_slice(text.as_bytes());
+    };
+    let mut out = BytesMut::with_capacity(size);
+    out.put_u8(VERSION);
+    out.put_u8(kind);
+    out.put_u16_le(u16::try_from(attributes.len()).ok()?);
+    let mut first = [Span { start: 0, end: 0 }; 3];
+    for (n, attribute) in attributes.iter().enumerate() {
+        out.put_u8(u8::try_from(attribute.name.len()).ok()?);
+        out.put_u8(attribute.tag);
+        out.put_u32_le(attribute.text.len() as u32);
+        out.put_slice(attribute.name.as_bytes());
+        let start = out.len() as u32;
+        out.put_slice(attribute.text.as_bytes());
+        if let Some(place) = first.get_mut(n) {
+            *place = Span {
+                start,
+                end: out.len() as u32,
+            };
+        }
     }
+    let [id, source, ty] = first;
+    let spans = Spans {
+        id,
+        source,
+        ty,
+        data: out.len() as u32,
+        kind,
+    };
     if let Some((_, data)) = data {
         out.put_slice(data);
     }
-    out.freeze()
-}
-
-fn value_size(value: &Value) -> usize {
-    match value {
-        Value::String(s) => s.len(),
-        Value::Boolean(_) => 5,
-        Value::Integer(_) => 11,
-    }
+    Some((out.freeze(), spans))
 }
 
 /// Checks the whole buffer and finds the places.

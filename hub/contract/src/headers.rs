@@ -1,5 +1,6 @@
 //! Binary mode of the HTTP binding: attributes as `ce-` headers, data as the body (CloudEvents HTTP 1.0.2, section 3.1).
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,6 +8,8 @@ use chrono::{DateTime, Utc};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode, utf8_percent_encode};
 
+use crate::builder::assemble;
+use crate::encoding::Given;
 use crate::event::{DataKind, Event, EventError};
 use crate::json::is_json_media_type;
 
@@ -35,52 +38,45 @@ pub fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> 
 impl Event {
     /// Reads an event in binary mode.
     pub fn from_headers(headers: &HeaderMap, body: Bytes) -> Result<Self, EventError> {
-        let text = |name: &str, value: &HeaderValue| -> Result<String, EventError> {
-            let raw = value.as_bytes();
-            let raw = raw
-                .strip_prefix(b"\"")
-                .and_then(|r| r.strip_suffix(b"\""))
-                .unwrap_or(raw);
-            let decoded = percent_decode(raw).decode_utf8();
-            decoded
-                .map(Into::into)
-                .map_err(|_| EventError::new(name, "is not UTF-8 after percent-decoding"))
+        let attributes = || {
+            headers
+                .iter()
+                .filter_map(|(name, value)| Some((name.as_str().strip_prefix(CE_PREFIX)?, value)))
         };
-        let one = |name: &str| -> Result<String, EventError> {
-            let value = headers.get(format!("{CE_PREFIX}{name}"));
-            text(
-                name,
-                value.ok_or_else(|| {
-                    EventError::new(name, format!("is required (header {CE_PREFIX}{name})"))
-                })?,
-            )
-        };
-        let version = one("specversion")?;
+        let mut required = [
+            ("specversion", None),
+            ("id", None),
+            ("source", None),
+            ("type", None),
+        ];
+        let mut given = Vec::with_capacity(headers.len() + 1);
+        for (name, value) in attributes() {
+            if let Some((_, place)) = required.iter_mut().find(|(n, _)| *n == name)
+                && place.replace(text(name, value)?).is_some()
+            {
+                return Err(EventError::new(name, "is given twice"));
+            }
+        }
+        let [version, id, source, ty] = required.map(|(name, text)| {
+            text.ok_or_else(|| EventError::new(name, format!("is required (header {CE_PREFIX}{name})")))
+        });
+        let version = version?;
         if version != "1.0" {
             return Err(EventError::new(
                 "specversion",
                 format!("is {version:?}; must be \"1.0\""),
             ));
         }
-        let mut builder = Event::builder(one("id")?, one("source")?, one("type")?);
-        for (name, value) in headers {
-            let Some(name) = name.as_str().strip_prefix(CE_PREFIX) else {
-                continue;
-            };
-            if headers
-                .get_all(format!("{CE_PREFIX}{name}"))
-                .iter()
-                .nth(1)
-                .is_some()
-            {
-                return Err(EventError::new(name, "is given twice"));
-            }
+        given.push(Given::string("id", id?));
+        given.push(Given::string("source", source?));
+        given.push(Given::string("type", ty?));
+        for (name, value) in attributes() {
             match name {
                 "specversion" | "id" | "source" | "type" => {}
                 "datacontenttype" => {
                     return Err(EventError::new(name, "is the header content-type in binary mode"));
                 }
-                _ => builder = builder.attribute(name, text(name, value)?),
+                _ => given.push(Given::string(name, text(name, value)?)),
             }
         }
         let content_type = match headers.get(CONTENT_TYPE) {
@@ -92,12 +88,10 @@ impl Event {
             None => None,
         };
         if let Some(content_type) = content_type {
-            builder = builder.attribute("datacontenttype", content_type);
+            given.push(Given::string("datacontenttype", content_type));
         }
-        if body.is_empty() {
-            return builder.build();
-        }
-        builder.data(kind_of(content_type, &body), body).build()
+        let data = (!body.is_empty()).then(|| (kind_of(content_type, &body), &body[..]));
+        assemble(&given, data)
     }
 
     /// The headers of binary mode, `content-type` among them; the body is [`Event::data_bytes`].
@@ -108,14 +102,16 @@ impl Event {
         );
         for attribute in self.attributes() {
             if attribute.name == "datacontenttype" {
-                if let Ok(value) = HeaderValue::from_str(attribute.text) {
+                if let Ok(value) = self.header_value(attribute.text) {
                     headers.insert(CONTENT_TYPE, value);
                 }
                 continue;
             }
-            let name = HeaderName::try_from(format!("{CE_PREFIX}{}", attribute.name));
-            let value = HeaderValue::try_from(utf8_percent_encode(attribute.text, ENCODED).to_string());
-            if let (Ok(name), Ok(value)) = (name, value) {
+            let value = match attribute.text.bytes().all(is_plain) {
+                true => self.header_value(attribute.text),
+                false => HeaderValue::try_from(utf8_percent_encode(attribute.text, ENCODED).to_string()),
+            };
+            if let (Some(name), Ok(value)) = (header_name(attribute.name), value) {
                 headers.insert(name, value);
             }
         }
@@ -123,6 +119,41 @@ impl Event {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
     }
+
+    /// A value that shares the event's memory.
+    fn header_value(&self, text: &str) -> Result<HeaderValue, http::header::InvalidHeaderValue> {
+        HeaderValue::from_maybe_shared(self.bytes.slice_ref(text.as_bytes()))
+    }
+}
+
+/// Whether the byte stands for itself (see [`ENCODED`]).
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_graphic() && byte != b'"' && byte != b'%'
+}
+
+fn header_name(attribute: &str) -> Option<HeaderName> {
+    let known = match attribute {
+        "id" => "ce-id",
+        "source" => "ce-source",
+        "type" => "ce-type",
+        "subject" => "ce-subject",
+        "time" => "ce-time",
+        "dataschema" => "ce-dataschema",
+        _ => return HeaderName::try_from(format!("{CE_PREFIX}{attribute}")).ok(),
+    };
+    Some(HeaderName::from_static(known))
+}
+
+/// An attribute's text: percent-decoded, without the quotes some senders put around it.
+fn text<'a>(name: &str, value: &'a HeaderValue) -> Result<Cow<'a, str>, EventError> {
+    let raw = value.as_bytes();
+    let raw = raw
+        .strip_prefix(b"\"")
+        .and_then(|r| r.strip_suffix(b"\""))
+        .unwrap_or(raw);
+    percent_decode(raw)
+        .decode_utf8()
+        .map_err(|_| EventError::new(name, "is not UTF-8 after percent-decoding"))
 }
 
 /// What arrives as JSON but is none is kept as plain bytes: never refused, never broken for others.

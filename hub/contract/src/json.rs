@@ -7,11 +7,12 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::attribute::Value;
+use crate::builder::assemble;
+use crate::encoding::{Given, TAG_BOOLEAN, TAG_INTEGER, TAG_STRING};
 use crate::event::{DataKind, Event, EventError};
 
 /// Media type of one event in structured mode.
@@ -171,18 +172,18 @@ impl<'de> serde::Deserialize<'de> for MemberName<'de> {
     }
 }
 
-impl Members<'_> {
+impl<'a> Members<'a> {
     fn into_event(self) -> Result<Event, EventError> {
         let member = |name: &str| {
             self.0
                 .iter()
                 .find(|(n, _)| n == name)
-                .map(|(_, v)| *v)
-                .filter(|v| v.get() != "null")
+                .map(|(_, v)| v.get())
+                .filter(|v| *v != "null")
         };
-        let required = |name: &str| -> Result<String, EventError> {
+        let required = |name: &'static str| -> Result<Cow<'_, str>, EventError> {
             let raw = member(name).ok_or_else(|| EventError::new(name, "is required"))?;
-            serde_json::from_str(raw.get()).map_err(|_| EventError::new(name, "must be a string"))
+            string(raw).ok_or_else(|| EventError::new(name, "must be a string"))
         };
         let version = required("specversion")?;
         if version != "1.0" {
@@ -191,19 +192,19 @@ impl Members<'_> {
                 format!("is {version:?}; must be \"1.0\""),
             ));
         }
-        let mut builder = Event::builder(required("id")?, required("source")?, required("type")?);
+        let mut given = Vec::with_capacity(self.0.len());
+        for name in ["id", "source", "type"] {
+            given.push(Given::string(name, required(name)?));
+        }
         let mut content_type = None;
         for (name, raw) in &self.0 {
             match name.as_ref() {
                 "specversion" | "id" | "source" | "type" | "data" | "data_base64" => continue,
                 _ if raw.get() == "null" => continue,
-                name => {
-                    let value = attribute_value(name, raw.get())?;
-                    if name == "datacontenttype" {
-                        content_type = Some(value.to_string());
-                    }
-                    builder = builder.attribute(name, value);
-                }
+                name => given.push(attribute(name, raw.get())?),
+            }
+            if name == "datacontenttype" {
+                content_type = given.last().map(|given| given.text.clone());
             }
         }
         match (member("data"), member("data_base64")) {
@@ -211,50 +212,60 @@ impl Members<'_> {
                 "data_base64",
                 "cannot stand beside data: give one of them",
             )),
-            (None, None) => builder.build(),
+            (None, None) => assemble(&given, None),
             (Some(raw), None) => {
-                let (kind, bytes) = json_data(content_type.as_deref(), raw.get());
-                builder.data(kind, bytes).build()
+                let (kind, data) = json_data(content_type.as_deref(), raw);
+                assemble(&given, Some((kind, data.as_bytes())))
             }
             (None, Some(raw)) => {
-                let text: Cow<'_, str> = serde_json::from_str(raw.get()).map_err(|_| {
+                let text = string(raw).ok_or_else(|| {
                     EventError::new("data_base64", "must be a string of base64 (RFC 4648, section 4)")
                 })?;
                 let bytes = STANDARD.decode(text.as_bytes()).map_err(|e| {
                     EventError::new("data_base64", format!("is not base64 (RFC 4648, section 4): {e}"))
                 })?;
-                builder.data(DataKind::Binary, bytes).build()
+                assemble(&given, Some((DataKind::Binary, &bytes)))
             }
         }
     }
 }
 
-/// JSON format, section 3.1.1: a string under a non-JSON content type is the payload itself.
-fn json_data(content_type: Option<&str>, raw: &str) -> (DataKind, Bytes) {
-    if content_type.is_none_or(is_json_media_type) || !raw.starts_with('"') {
-        return (DataKind::Json, Bytes::copy_from_slice(raw.as_bytes()));
+/// The string a raw value is; borrowed when it has no escapes.
+fn string(raw: &str) -> Option<Cow<'_, str>> {
+    let inside = raw.strip_prefix('"')?.strip_suffix('"')?;
+    if inside.contains('\\') {
+        return serde_json::from_str(raw).ok().map(Cow::Owned);
     }
-    match serde_json::from_str::<String>(raw) {
-        Ok(text) => (DataKind::Text, text.into()),
-        Err(_) => (DataKind::Json, Bytes::copy_from_slice(raw.as_bytes())),
+    Some(Cow::Borrowed(inside))
+}
+
+/// JSON format, section 3.1.1: a string under a non-JSON content type is the payload itself. The value was
+/// checked to be JSON when the members were taken apart.
+fn json_data<'a>(content_type: Option<&str>, raw: &'a str) -> (DataKind, Cow<'a, str>) {
+    if content_type.is_none_or(is_json_media_type) {
+        return (DataKind::Json, raw.into());
+    }
+    match string(raw) {
+        Some(text) => (DataKind::Text, text),
+        None => (DataKind::Json, raw.into()),
     }
 }
 
-fn attribute_value(name: &str, raw: &str) -> Result<Value, EventError> {
-    let shown = || name.chars().take(40).collect::<String>();
-    match raw.as_bytes().first() {
-        Some(b'"') => serde_json::from_str::<String>(raw)
-            .map(Value::String)
-            .map_err(|e| EventError::new(shown(), format!("is not a string: {e}"))),
-        Some(b't' | b'f') => Ok(Value::Boolean(raw == "true")),
-        Some(b'{' | b'[') => Err(EventError::new(
-            shown(),
-            "must be a string, a boolean or an integer",
-        )),
-        _ => serde_json::from_str::<i32>(raw)
-            .map(Value::Integer)
-            .map_err(|_| EventError::new(shown(), "must be a string, a boolean or a 32-bit integer")),
-    }
+fn attribute<'a>(name: &'a str, raw: &'a str) -> Result<Given<'a>, EventError> {
+    let wrong = |problem: &str| EventError::new(name.chars().take(40).collect::<String>(), problem);
+    let (tag, text) = match raw.as_bytes().first() {
+        Some(b'"') => {
+            let text = string(raw).ok_or_else(|| wrong("is not a string of Unicode text"))?;
+            (TAG_STRING, text)
+        }
+        Some(b't' | b'f') => (TAG_BOOLEAN, raw.into()),
+        Some(b'{' | b'[') => return Err(wrong("must be a string, a boolean or an integer")),
+        _ => match raw.parse::<i32>() {
+            Ok(number) => (TAG_INTEGER, number.to_string().into()),
+            Err(_) => return Err(wrong("must be a string, a boolean or a 32-bit integer")),
+        },
+    };
+    Ok(Given { name, tag, text })
 }
 
 #[cfg(test)]
