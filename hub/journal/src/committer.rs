@@ -25,6 +25,8 @@ use crate::view::View;
 pub(crate) const BATCH_BYTES: usize = 4 << 20;
 /// About the size of a page that followers get.
 const PAGE_BYTES: usize = 512 * 1024;
+/// So many groups in one batch, and the next one lets those who work on requests go first.
+const BUSY: usize = 4;
 /// Between tries to write noted groups while the disk fails.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -63,7 +65,9 @@ impl Committer {
     /// Until the queue is closed and empty.
     pub(crate) fn run(mut self) {
         let goodbye = self.goodbye();
-        while let Some(items) = self.queue.take(BATCH_BYTES) {
+        let mut busy = false;
+        while let Some(items) = self.queue.take(BATCH_BYTES, busy) {
+            busy = items.len() >= BUSY;
             self.write(items);
         }
         self.finish();

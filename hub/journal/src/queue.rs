@@ -180,9 +180,19 @@ impl Queue {
     }
 
     /// Waits for work; about `most` bytes of it. `None` when the queue is closed and empty.
-    pub(crate) fn take(&self, most: usize) -> Option<VecDeque<Item>> {
+    ///
+    /// When `busy`, others who can run go first once there is work: on a machine with more to do than it can, they
+    /// bring more groups to share the sync; on an idle one nothing is waited for.
+    pub(crate) fn take(&self, most: usize, busy: bool) -> Option<VecDeque<Item>> {
+        let mut yields = busy;
         let mut state = lock(&self.state);
         loop {
+            if yields && state.urgent > 0 {
+                yields = false;
+                drop(state);
+                std::thread::yield_now();
+                state = lock(&self.state);
+            }
             state = match self.look(&mut state, most) {
                 Taken::Groups(items) => return Some(items),
                 Taken::Closed => return None,
@@ -325,7 +335,7 @@ mod tests {
             matches!(refused, Err(AppendError::Unavailable { retry_after, .. }) if retry_after == RETRY_AFTER)
         );
 
-        let taken = queue.take(1000).unwrap();
+        let taken = queue.take(1000, false).unwrap();
         assert_eq!(taken.len(), 1);
         assert!(queue.push(item(80, true)).await.is_err(), "still being written");
         queue.release(1, 80);
@@ -338,7 +348,7 @@ mod tests {
 
         queue.push(item(80, true)).await.unwrap();
 
-        assert_eq!(queue.take(1).unwrap().len(), 1);
+        assert_eq!(queue.take(1, false).unwrap().len(), 1);
     }
 
     #[tokio::test]
@@ -348,7 +358,7 @@ mod tests {
         queue.push(item(2, false)).await.unwrap();
 
         queue.push(item(3, true)).await.unwrap();
-        let taken = queue.take(1000).unwrap();
+        let taken = queue.take(1000, false).unwrap();
 
         assert_eq!(taken.iter().map(|i| i.bytes).collect::<Vec<_>>(), [1, 2, 3]);
     }
@@ -358,7 +368,7 @@ mod tests {
         let queue = queue(1000, Duration::from_secs(3600));
         queue.push(item(1, false)).await.unwrap();
         queue.push(item(2, true)).await.unwrap();
-        let mut taken = queue.take(1000).unwrap();
+        let mut taken = queue.take(1000, false).unwrap();
         queue.push(item(3, false)).await.unwrap();
 
         queue.put_back(
@@ -367,9 +377,9 @@ mod tests {
         );
         queue.close();
 
-        let rest = queue.take(1000).unwrap();
+        let rest = queue.take(1000, false).unwrap();
         assert_eq!(rest.iter().map(|i| i.bytes).collect::<Vec<_>>(), [1, 3]);
-        assert!(queue.take(1000).is_none());
+        assert!(queue.take(1000, false).is_none());
         assert!(matches!(
             queue.push(item(1, true)).await,
             Err(AppendError::Closed)
