@@ -23,7 +23,7 @@ const CURSOR: &str = "views";
 const GATHER_FOR: Duration = Duration::from_millis(20);
 /// Rows of one transaction.
 const GATHER_ROWS: usize = 512;
-/// How often the cursor moves although there are no rows, and the log hears what it may forget.
+/// How often the cursor moves although nobody waits for a row, and the log hears what it may forget.
 const IDLE: Duration = Duration::from_secs(1);
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -90,7 +90,7 @@ impl Follower {
                 },
                 () = sleep_until(until) => break,
             }
-            if self.gathered.rows() > 0 {
+            if self.gathered.is_awaited() {
                 until = until.min(Instant::now() + GATHER_FOR);
             }
         }
