@@ -1,25 +1,36 @@
-//! Connections, shared by all sinks: one pool, http and https, the machine's own root certificates.
+//! Connections, shared by all sinks: plain ones by `pool.rs`, https by hyper-util's pool with the machine's own
+//! root certificates and HTTP/2 where the other side has it.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Uri;
 use http_body_util::Full;
-use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Idle connections kept per host: as many as a subscription has in flight by default.
-const IDLE_PER_HOST: usize = 64;
-/// Shorter than what usual servers wait, so that it is rarely they who close first.
-const IDLE_TIME: Duration = Duration::from_secs(15);
+use crate::pool::{Host, IDLE_PER_HOST, IDLE_TIME, Pool};
+
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connections over TLS.
+pub(crate) type Secure = hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// A pool of connections. Cheap to clone; all clones share it.
 #[derive(Clone)]
-pub struct Client(hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+pub struct Client {
+    plain: Arc<Pool>,
+    secure: Secure,
+}
+
+/// How to get to one target.
+pub(crate) enum Way {
+    Plain(Arc<Host>),
+    Secure(Box<Secure>),
+}
 
 impl Client {
     /// A client that trusts the machine's root certificates (`SSL_CERT_FILE`, `SSL_CERT_DIR`, else the system's).
@@ -51,22 +62,32 @@ impl Client {
         http.set_connect_timeout(Some(CONNECT_TIMEOUT));
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
+            .https_only()
+            .enable_all_versions()
             .wrap_connector(http);
-        let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+        let secure = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIME)
             .pool_max_idle_per_host(IDLE_PER_HOST)
             .build(connector);
-        Self(client)
+        Self {
+            plain: Arc::default(),
+            secure,
+        }
     }
 
-    pub(crate) async fn send(
-        &self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, hyper_util::client::legacy::Error> {
-        self.0.request(request).await
+    /// Closes what was idle for long. To be called every few seconds: idle connections have no task of their own.
+    pub fn tidy(&self) {
+        self.plain.tidy();
+    }
+
+    pub(crate) fn way_to(&self, uri: &Uri) -> Way {
+        if uri.scheme_str() == Some("https") {
+            return Way::Secure(Box::new(self.secure.clone()));
+        }
+        let host = uri.host().unwrap_or_default();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        Way::Plain(self.plain.host(host, uri.port_u16().unwrap_or(80)))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Where events go and in which form: pure checks of what the user wrote.
 
-use http::Uri;
+use http::{HeaderValue, Uri};
 
 /// How an event becomes a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -17,6 +17,9 @@ pub enum Mode {
 pub struct Target {
     pub(crate) uri: Uri,
     pub(crate) mode: Mode,
+    /// Path and query alone, and the host: how HTTP/1.1 names the target.
+    pub(crate) origin_form: Uri,
+    pub(crate) host: HeaderValue,
 }
 
 /// Why a URL cannot be a target. The text never repeats the URL: it may hold a password.
@@ -54,7 +57,17 @@ impl Target {
         if uri.host().is_none_or(str::is_empty) {
             return Err(TargetError::NotAUrl("it names no host".to_owned()));
         }
-        Ok(Self { uri, mode })
+        let not_a_url = |e: http::Error| TargetError::NotAUrl(e.to_string());
+        let origin_form = uri.path_and_query().map_or("/", |path| path.as_str());
+        let origin_form = Uri::builder().path_and_query(origin_form).build();
+        let host = uri.authority().map_or("", |authority| authority.as_str());
+        let host = HeaderValue::from_str(host);
+        Ok(Self {
+            origin_form: origin_form.map_err(not_a_url)?,
+            host: host.map_err(|e| not_a_url(e.into()))?,
+            uri,
+            mode,
+        })
     }
 
     /// The URL without its query, which may hold a token.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use dispatch_contract::{Delivery, STRUCTURED_CONTENT_TYPE};
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, Request};
 use http_body_util::Full;
 
@@ -39,6 +39,12 @@ pub fn request_from(delivery: &Delivery, target: &Target) -> Request<Full<Bytes>
         headers.insert(DELIVERY, id);
     }
     request
+}
+
+/// The same request as HTTP/1.1 writes it to the target itself.
+pub(crate) fn to_origin_form(request: &mut Request<Full<Bytes>>, target: &Target) {
+    *request.uri_mut() = target.origin_form.clone();
+    request.headers_mut().insert(HOST, target.host.clone());
 }
 
 #[cfg(test)]

@@ -233,6 +233,69 @@ async fn connections_are_used_again() {
     assert_eq!(connections.load(Ordering::SeqCst), 1);
 }
 
+#[tokio::test]
+async fn a_connection_the_receiver_closed_meanwhile_costs_no_attempt() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (closed, mut is_closed) = tokio::sync::mpsc::channel(8);
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            assert!(stream.read(&mut request).await.unwrap() > 0);
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                .await
+                .unwrap();
+            drop(stream);
+            closed.send(()).await.unwrap();
+        }
+    });
+    let sink = sink(address, "/");
+
+    for _ in 0..5 {
+        assert_eq!(deliver(&sink).await.outcome, Outcome::Accepted);
+        tokio::time::timeout(PATIENCE, is_closed.recv())
+            .await
+            .unwrap()
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn many_deliveries_at_once_have_a_connection_each_and_share_them_later() {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let (listener, counted) = (
+        TcpListener::bind("127.0.0.1:0").await.unwrap(),
+        connections.clone(),
+    );
+    let address = listener.local_addr().unwrap();
+    let together = Arc::new(tokio::sync::Barrier::new(8));
+    let routes = Router::new().route(
+        "/",
+        post(move || {
+            let together = together.clone();
+            async move {
+                together.wait().await;
+            }
+        }),
+    );
+    let listener = axum::serve::ListenerExt::tap_io(listener, move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+    });
+    tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+    let sink = Arc::new(sink(address, "/"));
+
+    for _ in 0..3 {
+        let deliveries = (0..8).map(|_| deliver(&sink));
+        for answer in futures_util::future::join_all(deliveries).await {
+            assert_eq!(answer.outcome, Outcome::Accepted);
+        }
+    }
+
+    assert_eq!(connections.load(Ordering::SeqCst), 8);
+}
+
 /// A TLS server with a certificate that nobody signed but itself.
 fn serve_self_signed() -> (SocketAddr, rustls::pki_types::CertificateDer<'static>) {
     let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
@@ -267,6 +330,16 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
+fn trusting(certificate: rustls::pki_types::CertificateDer<'static>) -> rustls::ClientConfig {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificate).unwrap();
+    rustls::ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
 #[tokio::test]
 async fn https_is_verified() {
     let (address, certificate) = serve_self_signed();
@@ -274,17 +347,59 @@ async fn https_is_verified() {
         let target = Target::new(&format!("https://{address}/"), Mode::Binary).unwrap();
         HttpSink::new(client, target)
     };
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(certificate).unwrap();
-    let trusting = rustls::ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-
     let unknown = deliver(&sink(Client::new())).await;
-    let known = deliver(&sink(Client::with_tls(trusting))).await;
+    let known = deliver(&sink(Client::with_tls(trusting(certificate)))).await;
 
     assert!(released(&unknown).contains("certificate"), "{unknown:?}");
     assert_eq!(known.outcome, Outcome::Accepted);
+}
+
+/// A server that speaks HTTP/2 alone, and says in which version it was asked.
+async fn serve_http2() -> (SocketAddr, rustls::pki_types::CertificateDer<'static>) {
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+    let certificate = made.cert.der().clone();
+    let mut config = rustls::ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key)
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let tls = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let stream = tls.accept(stream).await.unwrap();
+            let answer =
+                hyper::service::service_fn(async |request: hyper::Request<hyper::body::Incoming>| {
+                    let fine = request.version() == http::Version::HTTP_2 && request.uri().path() == "/hook";
+                    let status = if fine {
+                        StatusCode::NO_CONTENT
+                    } else {
+                        StatusCode::BAD_REQUEST
+                    };
+                    let mut response = hyper::Response::new(http_body_util::Empty::<Bytes>::new());
+                    *response.status_mut() = status;
+                    Ok::<_, std::convert::Infallible>(response)
+                });
+            let io = hyper_util::rt::TokioIo::new(stream);
+            let http2 = hyper::server::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new());
+            tokio::spawn(http2.serve_connection(io, answer));
+        }
+    });
+    (address, certificate)
+}
+
+#[tokio::test]
+async fn http2_is_spoken_where_the_receiver_speaks_it() {
+    let (address, certificate) = serve_http2().await;
+    let target = Target::new(&format!("https://{address}/hook"), Mode::Structured).unwrap();
+    let sink = HttpSink::new(Client::with_tls(trusting(certificate)), target);
+
+    for _ in 0..3 {
+        assert_eq!(deliver(&sink).await.outcome, Outcome::Accepted);
+    }
 }

@@ -38,6 +38,11 @@ impl Subscriptions {
         }
     }
 
+    /// Closes connections to sinks that were idle for long; to be called every few seconds.
+    pub(crate) fn tidy(&self) {
+        self.sinks.client.tidy();
+    }
+
     /// The lanes of all stored subscriptions, as a start finds them. One that can no longer be understood is logged
     /// and left out; it owes its events until it is changed or deleted.
     pub(crate) async fn recover(&self, foundation: &Foundation) -> Result<Vec<Lane>, StoreError> {
