@@ -32,6 +32,9 @@ use commands::Session;
 /// How long tasks that were cut off may take to let go of what they hold.
 const LAST_TASKS: Duration = Duration::from_millis(500);
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
