@@ -8,15 +8,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::BoxError;
+use axum::body::{Body, HttpBody};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use dispatch_contract::{
     BATCH_CONTENT_TYPE, CE_PREFIX, Checkpoint, Event, EventError, Group, Log, MAX_ATTRIBUTES, NewEvent,
     RESERVED_TYPE_PREFIX, STRUCTURED_CONTENT_TYPE, is_binary_mode, is_json_media_type,
 };
-use futures_util::StreamExt as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -49,8 +50,30 @@ pub(crate) struct Accepted {
     pub(crate) duplicates: usize,
 }
 
+impl IntoResponse for Accepted {
+    fn into_response(self) -> Response {
+        let body = match self {
+            Self {
+                accepted: 1,
+                duplicates: 0,
+            } => Body::from(r#"{"accepted":1,"duplicates":0}"#),
+            Self { accepted, duplicates } => {
+                Body::from(format!(r#"{{"accepted":{accepted},"duplicates":{duplicates}}}"#))
+            }
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = StatusCode::ACCEPTED;
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(CONTENT_TYPE, json);
+        response
+    }
+}
+
 /// Reads the events of a request.
-pub(crate) async fn read(headers: &HeaderMap, body: Body, limits: &Limits) -> Result<Vec<Event>, ApiError> {
+pub(crate) async fn read<B>(headers: &HeaderMap, body: B, limits: &Limits) -> Result<Vec<Event>, ApiError>
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
     check_headers(headers)?;
     let mode = mode(headers)?;
     let most = match mode {
@@ -175,7 +198,10 @@ fn mode(headers: &HeaderMap) -> Result<Mode, ApiError> {
 }
 
 /// The whole body, at most `most` bytes of it, within a bounded time.
-pub(crate) async fn bounded(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, ApiError> {
+pub(crate) async fn bounded<B>(headers: &HeaderMap, body: B, most: usize) -> Result<Bytes, ApiError>
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
     let announced = headers
         .get(CONTENT_LENGTH)
         .and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
@@ -202,12 +228,12 @@ fn too_large(most: usize) -> ApiError {
     ))
 }
 
-async fn discard(body: Body) {
-    let mut stream = body.into_data_stream();
+async fn discard(mut body: impl HttpBody<Data = Bytes> + Unpin) {
     let read = async {
         let mut left = DISCARDED_BYTES;
-        while let Some(Ok(chunk)) = stream.next().await {
-            let Some(rest) = left.checked_sub(chunk.len()) else {
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            let Some(rest) = left.checked_sub(length) else {
                 break;
             };
             left = rest;

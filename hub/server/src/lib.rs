@@ -10,6 +10,7 @@ mod descriptors;
 mod door;
 mod drivers;
 mod event01;
+mod front;
 mod functions;
 mod hub;
 mod images;

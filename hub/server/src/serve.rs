@@ -8,7 +8,6 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use hyper::Request;
@@ -22,10 +21,10 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt as _;
 
 use crate::bodies::{self, Bodies, Counted, Held};
 use crate::config::LiveLimits;
+use crate::front::Front;
 use crate::places::{Place, Places, Seat};
 
 /// Above this hyper answers 431 by itself; below it the doors say which attribute is one too many.
@@ -50,8 +49,8 @@ const NO_PLACE: &str = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nco
 /// What a connection needs, whichever it is.
 #[derive(Clone)]
 pub(crate) struct Doors {
-    /// All routes.
-    pub(crate) router: Router,
+    /// Answers the requests.
+    pub(crate) front: Front,
     /// How many connections there may be.
     pub(crate) limits: LiveLimits,
     /// What is being sent.
@@ -208,7 +207,7 @@ async fn connection(stream: TcpStream, doors: Doors, place: &Place) {
 async fn answer(doors: Doors, seat: Arc<Seat>, request: Request<Incoming>) -> Result<Response, Infallible> {
     seat.busy();
     if request.body().is_end_stream() {
-        let response = doors.router.oneshot(request.map(|_| Body::empty())).await?;
+        let response = doors.front.answer(request.map(|_| Body::empty())).await?;
         after(&seat, &response);
         return Ok(response);
     }
@@ -216,8 +215,8 @@ async fn answer(doors: Doors, seat: Arc<Seat>, request: Request<Incoming>) -> Re
         seat.idle();
         return Ok(bodies::overloaded().into_response());
     };
-    let counted = |body| Body::new(Counted::new(body, held.clone(), seat.clone()));
-    let response = doors.router.oneshot(request.map(counted)).await?;
+    let counted = |body| Counted::new(body, held.clone(), seat.clone());
+    let response = doors.front.answer(request.map(counted)).await?;
     let response = match held.refused() {
         true => bodies::overloaded().into_response(),
         false => response,

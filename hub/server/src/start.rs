@@ -20,6 +20,7 @@ use crate::bodies::Bodies;
 use crate::config::{ConfigError, LiveLimits, ServerConfig, Settings};
 use crate::descriptors::{self, Share};
 use crate::drivers::Drivers;
+use crate::front::Front;
 use crate::functions::Functions;
 use crate::hub::{App, Foundation, Hub};
 use crate::images::Images;
@@ -31,7 +32,7 @@ use crate::subscriptions::Subscriptions;
 use crate::watch::Watch;
 use crate::{logs, metrics, notify, project, quickstart, rest, socket};
 
-/// How often the metrics' buffers are emptied.
+/// How often the metrics' buffers are emptied and idle connections closed.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// A hub that serves. Dropping it leaves its tasks running: call [`Server::stop`].
@@ -196,11 +197,11 @@ pub(crate) async fn begin(
     Functions::start(&app).await;
     Images::start(&app).await;
     let projection = tokio::spawn(project::run(app.clone(), cursor));
-    app.tasks.spawn(upkeep(app.shutdown.clone()));
+    app.tasks.spawn(upkeep(app.clone()));
     let serving = Serving::start(
         listener,
         Doors {
-            router: rest::router(app.clone()),
+            front: Front::new(app.clone(), rest::router(app.clone())),
             limits,
             bodies: app.bodies.clone(),
             stop: app.shutdown.clone(),
@@ -298,11 +299,14 @@ fn journal_error(data: &Path, error: &dispatch_journal::OpenError) -> StartError
     StartError::Data { data, reason }
 }
 
-async fn upkeep(stop: CancellationToken) {
+async fn upkeep(app: App) {
     loop {
         tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(UPKEEP) => metrics::upkeep(),
+            () = app.shutdown.cancelled() => return,
+            () = tokio::time::sleep(UPKEEP) => {
+                metrics::upkeep();
+                app.subscriptions.tidy();
+            }
         }
     }
 }

@@ -5,12 +5,13 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
+use axum::body::{Bytes, HttpBody};
 use axum::extract::{Query, Request, State};
 use axum::http::header::ALLOW;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::sse::{self, Sse};
 use axum::response::{IntoResponse, Response};
+use axum::{BoxError, Json};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::DateTime;
@@ -27,6 +28,9 @@ use super::error::ApiError;
 use super::organization::Organization;
 use crate::door::{self, Accepted};
 use crate::hub::App;
+
+/// Where events are posted to.
+pub(crate) const PATH: &str = "/v1/events";
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1000;
@@ -49,15 +53,20 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
     responses((status = 202, body = Accepted), (status = 400, body = dispatch_schemas::Error), (status = 413, body = dispatch_schemas::Error),
         (status = 415, body = dispatch_schemas::Error), (status = 431, body = dispatch_schemas::Error),
         (status = 503, description = "Not now; Retry-After says when", body = dispatch_schemas::Error)))]
-async fn post(
-    State(app): State<App>,
-    Organization(organization): Organization,
-    request: Request,
-) -> Result<(StatusCode, Json<Accepted>), ApiError> {
-    let (parts, body) = request.into_parts();
-    let events = door::read(&parts.headers, body, &app.limits.load()).await?;
+async fn post(State(app): State<App>, request: Request) -> Result<Response, ApiError> {
+    let (head, body) = request.into_parts();
+    take(&app, &head.headers, body).await
+}
+
+/// Reads a request's events and answers when they are durable.
+pub(crate) async fn take<B>(app: &App, headers: &HeaderMap, body: B) -> Result<Response, ApiError>
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
+    let Organization(organization) = Organization::of(headers)?;
+    let events = door::read(headers, body, &app.limits.load()).await?;
     let accepted = door::accept(app.log.as_ref(), &organization, events, None).await?;
-    Ok((StatusCode::ACCEPTED, Json(accepted)))
+    Ok(accepted.into_response())
 }
 
 /// The handshake of web hooks (CloudEvents HTTP 1.1 Web Hooks 1.0, section 4): every origin, at any rate.

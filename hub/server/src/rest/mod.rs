@@ -12,7 +12,7 @@ mod dead_letters;
 mod driver_types;
 mod drivers;
 mod emission;
-mod events;
+pub(crate) mod events;
 mod functions;
 mod health;
 mod images;
@@ -35,6 +35,8 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::hub::App;
+
+pub(crate) use plain::panicked;
 
 /// Bytes of a resource's document; a function's source is the largest of them.
 const RESOURCE_BYTES: usize = 16 << 20;

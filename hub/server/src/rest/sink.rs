@@ -5,7 +5,6 @@
 //! nothing of tokens: its events are taken without one, as long as nobody has to say who they are anywhere else
 //! either. A wrong token is refused.
 
-use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -60,7 +59,7 @@ async fn post(
     Path(id): Path<Uuid>,
     headers: HeaderMap,
     body: Body,
-) -> Result<(StatusCode, Json<Accepted>), ApiError> {
+) -> Result<Response, ApiError> {
     let (driver, proved) = caller(&app, id, &headers)?;
     let checkpoint = match headers.get(CHECKPOINT_HEADER) {
         Some(_) if !proved => return Err(unknown_token()),
@@ -74,7 +73,7 @@ async fn post(
     let events = door::read(&headers, body, &app.limits.load()).await?;
     let accepted = door::accept(&*app.log, &driver.organization, events, checkpoint).await?;
     app.drivers.contacted(id);
-    Ok((StatusCode::ACCEPTED, Json(accepted)))
+    Ok(accepted.into_response())
 }
 
 /// The driver's last checkpoint.
