@@ -40,6 +40,7 @@ fn kill_one(pid: i32, wanted: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -47,12 +48,16 @@ mod tests {
     fn only_marked_processes_are_killed() {
         let sleeper = |mark: &str| {
             let mut command = Command::new("sleep");
-            command
-                .arg("30")
-                .env(MARK, mark)
-                .stdin(Stdio::null())
-                .spawn()
-                .unwrap()
+            let command = command.arg("30").env(MARK, mark).stdin(Stdio::null());
+            let child = command.spawn().unwrap();
+            // The environment shows a moment after the program has begun.
+            let environment = format!("/proc/{}/environ", child.id());
+            let start = Instant::now();
+            while !fs::read_to_string(&environment).unwrap().contains(mark) {
+                assert!(start.elapsed() < Duration::from_secs(10), "no environment");
+                std::thread::yield_now();
+            }
+            child
         };
         let mine = format!("/data/{}", uuid::Uuid::new_v4());
         let (mut left_over, mut other) = (sleeper(&mine), sleeper(&format!("{mine}/other")));
