@@ -79,6 +79,8 @@ async fn run(cli: Cli, inherited: Option<TcpListener>) -> anyhow::Result<ExitCod
         Command::Version(args) => commands::version::run(args, &Session::open(global)?).await,
         Command::Context(args) => commands::context::run(args, global),
         Command::Journal(args) => commands::journal::run(args, global.format()?),
+        Command::Backup(args) => commands::backup::backup(&args, global.format()?),
+        Command::Restore(args) => commands::backup::restore(&args, global.format()?),
         Command::Completion(args) => commands::completion::run(args),
     };
     done.map(|()| ExitCode::SUCCESS)

@@ -14,6 +14,7 @@ mod aging;
 mod batch;
 pub mod clock;
 mod committer;
+mod copying;
 mod damage;
 pub mod disk;
 mod error;
@@ -44,6 +45,7 @@ mod upkeep;
 mod view;
 mod walk;
 
+pub use copying::{Copied, copy};
 pub use damage::{Damage, DamageKind, Torn};
 pub use error::OpenError;
 pub use inspect::{Located, Report, SegmentReport, dump, verify};

@@ -4,6 +4,7 @@
 //! recover, serve, drain. [`start`](start::start) is the same without signals, for tests. Read `hub.rs` first
 //! (what every part can reach), then `start.rs` (in which order it comes to life and stops again).
 
+mod backup;
 mod bodies;
 mod config;
 mod descriptors;
@@ -33,7 +34,9 @@ mod stream;
 mod subscriptions;
 mod watch;
 
+pub use backup::{BackupError, Manifest, backup, restore};
 pub use config::{ConfigError, Limits, Overrides, Retention, ServerConfig, Settings};
+pub use dispatch_journal::Copied;
 pub use logs::{LogFormat, log_to_stderr};
 pub use rest::openapi;
 pub use shutdown::{Exit, run};

@@ -17,6 +17,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Kind {
     pub(crate) name: &'static str,
     pub(crate) migrations: &'static [&'static str],
+    /// It can be rebuilt from the journal.
+    pub(crate) is_view: bool,
     /// `FULL` when a commit must be on the disk before it is answered.
     pub(crate) synchronous: &'static str,
     /// What to do when it is damaged.

@@ -12,6 +12,7 @@
 //! and the tables in `migrations`. The store does not check resources ([`dispatch_schemas::Resource::check`]
 //! does) and knows nothing of how they live.
 
+mod copying;
 mod cursors;
 mod dead_letters;
 mod error;
@@ -25,6 +26,7 @@ mod sources;
 mod store;
 mod worker;
 
+pub use copying::copy;
 pub use dead_letters::{DeadLetterKey, DeadLetterKeyError, DeadLetterQuery, DeadLetterRow};
 pub use error::{OpenError, StoreError};
 pub use event_types::EventTypeRow;

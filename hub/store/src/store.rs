@@ -10,6 +10,7 @@ use crate::worker::Worker;
 const RESOURCES: Kind = Kind {
     name: "resources.db",
     migrations: migrations::RESOURCES,
+    is_view: false,
     synchronous: "FULL",
     remedy: "restore it from a backup, or use another data folder",
 };
@@ -18,9 +19,13 @@ const RESOURCES: Kind = Kind {
 const VIEWS: Kind = Kind {
     name: "views.db",
     migrations: migrations::VIEWS,
+    is_view: true,
     synchronous: "NORMAL",
     remedy: "delete it, and it is rebuilt from the journal",
 };
+
+/// All of them.
+pub(crate) const FILES: [Kind; 2] = [RESOURCES, VIEWS];
 
 /// How much the read models keep, per organization. The oldest go first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,8 @@ pub(crate) mod global;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    apply, completion, context, create, delete, emit, exec, get, journal, redrive, server, update, version,
+    apply, backup, completion, context, create, delete, emit, exec, get, journal, redrive, server, update,
+    version,
 };
 use global::Global;
 
@@ -50,6 +51,10 @@ pub(crate) enum Command {
     Context(context::Args),
     /// Check or print a hub's journal, whether the hub runs or not
     Journal(journal::Args),
+    /// Copy a hub's data, whether the hub runs or not
+    Backup(backup::Backup),
+    /// Make a data folder from a backup
+    Restore(backup::Restore),
     /// Print what makes a shell complete these commands
     Completion(completion::Args),
     /// Print the versions of this tool and of the hub

@@ -1,6 +1,7 @@
 //! The commands, one family a file.
 
 pub(crate) mod apply;
+pub(crate) mod backup;
 pub(crate) mod batch;
 pub(crate) mod completion;
 pub(crate) mod context;
