@@ -15,6 +15,49 @@ pub struct DeliverySpec {
     pub timeout: Duration,
     /// Attempts under way at once.
     pub max_in_flight: usize,
+    /// Whether events wait for earlier ones.
+    pub order: Order,
+    /// Attempts per second at most; `None`: as fast as they go.
+    pub rate: Option<Rate>,
+}
+
+/// Whether events of a subscription wait for earlier ones.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Order {
+    /// No event waits for another.
+    #[default]
+    None,
+    /// Events of one key ([`Event::key`](crate::Event::key)) go one after the other, in the order of the log.
+    Key,
+}
+
+/// So many a second: more than nothing, at most a million, to the thousandth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    thousandths: u64,
+}
+
+impl Rate {
+    /// The lowest and the highest, per second.
+    pub const RANGE: (f64, f64) = (0.001, 1_000_000.0);
+
+    /// `None`: out of range.
+    pub fn per_second(rate: f64) -> Option<Self> {
+        let (lowest, highest) = Self::RANGE;
+        (lowest..=highest).contains(&rate).then(|| Self {
+            thousandths: (rate * 1000.0).round() as u64,
+        })
+    }
+
+    /// From one to the next, rounded up: the rate is never exceeded.
+    pub fn interval(self) -> Duration {
+        Duration::from_nanos(1_000_000_000_000u64.div_ceil(self.thousandths.max(1)))
+    }
+
+    /// How many may go at once after a rest: those of one second, but at least one.
+    pub fn burst(self) -> u64 {
+        (self.thousandths / 1000).max(1)
+    }
 }
 
 /// How the wait between attempts grows.
@@ -51,6 +94,8 @@ impl Default for DeliverySpec {
             backoff_delay: Duration::from_millis(200),
             timeout: Duration::from_secs(30),
             max_in_flight: 64,
+            order: Order::None,
+            rate: None,
         }
     }
 }
@@ -153,5 +198,24 @@ mod tests {
         assert_eq!(spec.backoff(u32::MAX), DeliverySpec::MAX_BACKOFF);
         spec.backoff_policy = BackoffPolicy::Linear;
         assert_eq!(spec.backoff(3).as_millis(), 600);
+    }
+
+    #[test]
+    fn a_rate_is_an_interval_and_a_burst() {
+        let table = [
+            (0.001, Some((Duration::from_secs(1000), 1))),
+            (0.5, Some((Duration::from_secs(2), 1))),
+            (2.5, Some((Duration::from_millis(400), 2))),
+            (3.0, Some((Duration::from_nanos(333_333_334), 3))),
+            (1e6, Some((Duration::from_micros(1), 1_000_000))),
+            (0.0, None),
+            (-1.0, None),
+            (1e6 + 1.0, None),
+            (f64::NAN, None),
+        ];
+        for (rate, expected) in table {
+            let found = Rate::per_second(rate).map(|r| (r.interval(), r.burst()));
+            assert_eq!(found, expected, "{rate}");
+        }
     }
 }

@@ -139,6 +139,12 @@ impl Event {
         }
     }
 
+    /// What it belongs to, for subscriptions that keep order: the extension `partitionkey`, else `subject`.
+    /// `None`: it waits for no other event.
+    pub fn key(&self) -> Option<&str> {
+        self.attribute(ext::PARTITION_KEY).or_else(|| self.subject())
+    }
+
     /// All attributes but `specversion`: `id`, `source`, `type`, then the others as they came.
     pub fn attributes(&self) -> impl Iterator<Item = Attribute<'_>> {
         encoding::attributes(&self.bytes, self.spans)
@@ -265,6 +271,15 @@ mod tests {
         );
         assert_eq!(e.attribute("n"), Some("-7"));
         assert_eq!(e.to_builder().build().unwrap(), e);
+    }
+
+    #[test]
+    fn the_key_is_the_partition_key_before_the_subject() {
+        assert_eq!(event().build().unwrap().key(), None);
+        let with_subject = event().subject("vm-1");
+        assert_eq!(with_subject.build().unwrap().key(), Some("vm-1"));
+        let with_both = event().subject("vm-1").attribute("partitionkey", "k");
+        assert_eq!(with_both.build().unwrap().key(), Some("k"));
     }
 
     #[test]

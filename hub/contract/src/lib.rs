@@ -18,7 +18,7 @@ mod sink;
 
 pub use attribute::{Attribute, AttributeName, MAX_ATTRIBUTE_BYTES, MAX_ATTRIBUTES, Value};
 pub use builder::EventBuilder;
-pub use delivery::{BackoffPolicy, DeliverySpec, DurationError, parse_duration};
+pub use delivery::{BackoffPolicy, DeliverySpec, DurationError, Order, Rate, parse_duration};
 pub use event::{Data, DataKind, Event, EventError, RESERVED_TYPE_PREFIX, ext};
 pub use faas::{
     Faas, FaasError, FunctionError, FunctionErrorKind, FunctionSpec, Invocation, InvocationError,

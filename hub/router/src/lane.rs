@@ -2,8 +2,10 @@
 //!
 //! Everything before `cursor` has been looked at. A lane that is `live` gets new events as they are routed.
 //! One that is behind (it was full, or has just started) stands at its cursor and is fed from the log until
-//! the cursor reaches what has been routed. Owed events are all in memory, in one bound, whatever state
-//! they are in; what is not in memory is after the cursor.
+//! the cursor reaches what has been routed. Owed events are in memory, in one bound, whatever state they are
+//! in; what is not in memory is after the cursor, or was set aside to keep order (`keys.rs`, `lane/ordered.rs`).
+
+mod ordered;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,12 +13,16 @@ use std::time::Duration;
 
 use dispatch_contract::{Attempt, Committed, DeliverySpec, Event, NewEvent, Sequence, Sink, SubscriptionId};
 
+use crate::breaker::BreakerState;
+use crate::gate::Gate;
+use crate::keys::{Key, Keys};
 use crate::limits::Limits;
-use crate::machine::Ticket;
+use crate::machine::{Moment, Ticket};
 use crate::observer::DeliveryInfo;
 use crate::queue::Queue;
 use crate::status::LaneStatus;
 use crate::subscription::Subscription;
+use crate::turns::{Pace, Place};
 
 pub(crate) struct Lane {
     pub(crate) id: SubscriptionId,
@@ -38,8 +44,17 @@ pub(crate) struct Lane {
 
     pub(crate) owed: BTreeMap<Sequence, Owed>,
     pub(crate) queue: Queue,
+    /// `None`: no event waits for another.
+    pub(crate) keys: Option<Box<Keys>>,
     held_bytes: usize,
+    /// Bytes of the event that found no room: less is not worth a read.
+    refused_bytes: usize,
     pub(crate) in_flight: usize,
+    pub(crate) gate: Gate,
+    /// What its attempts taught: unknown is slow.
+    pub(crate) pace: Pace,
+    /// Place of its organization among those who take turns.
+    pub(crate) place: Place,
     /// Events taken so far: each owed event knows its number, so the distance to the oldest is known.
     taken: u64,
 
@@ -55,6 +70,8 @@ pub(crate) struct Owed {
     pub(crate) failures: Vec<Attempt>,
     pub(crate) stage: Stage,
     pub(crate) state: State,
+    /// Its line, if it keeps order.
+    pub(crate) key: Option<Key>,
     number: u64,
     bytes: usize,
 }
@@ -80,6 +97,8 @@ pub(crate) enum State {
     Queued,
     Waiting(Duration),
     InFlight(Ticket),
+    /// An earlier event of its key comes first.
+    Behind,
 }
 
 #[derive(Default)]
@@ -105,13 +124,12 @@ pub(crate) struct Listed {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Offer {
     Taken,
-    Settled,
     Full,
 }
 
 impl Lane {
     /// `routed` is the first sequence not routed yet.
-    pub(crate) fn new(subscription: Subscription, routed: Sequence) -> Self {
+    pub(crate) fn new(subscription: Subscription, routed: Sequence, place: Place) -> Self {
         let progress = subscription.progress;
         let cursor = progress.through.saturating_add(1);
         Self {
@@ -120,6 +138,8 @@ impl Lane {
             name: subscription.name,
             sink: subscription.sink,
             dead_letter_sink: subscription.dead_letter_sink,
+            keys: ordered::keys_for(&subscription.delivery),
+            gate: Gate::new(&subscription.delivery),
             delivery: subscription.delivery,
             cursor,
             live: cursor >= routed,
@@ -129,80 +149,176 @@ impl Lane {
             owed: BTreeMap::new(),
             queue: Queue::default(),
             held_bytes: 0,
+            refused_bytes: 0,
             in_flight: 0,
+            pace: Pace::Slow,
+            place,
             taken: 0,
             counts: Counts::default(),
             listed: Listed::default(),
         }
     }
 
-    /// Offers the lane an event it wants, at or after its cursor. A full lane takes nothing and changes
-    /// nothing.
+    /// Offers the lane an event it wants, at or after its cursor. A full lane takes nothing.
     pub(crate) fn offer(&mut self, sequence: Sequence, committed: &Committed, limits: &Limits) -> Offer {
         let bytes = committed.event.encoded().len();
         if self.is_full(bytes, limits) {
+            self.refused_bytes = bytes;
             return Offer::Full;
         }
-        self.taken += 1;
+        self.refused_bytes = 0;
         if self.settled_before.remove(&sequence) {
-            return Offer::Settled;
+            self.taken += 1;
+            return Offer::Taken;
         }
-        self.held_bytes += bytes;
+        if self.keys.is_some() {
+            return self.offer_in_order(sequence, committed, limits);
+        }
+        self.taken += 1;
         self.queue.push(sequence);
+        self.hold(sequence, committed, None, State::Queued, self.taken);
+        Offer::Taken
+    }
+
+    /// Takes an event into memory.
+    fn hold(
+        &mut self,
+        sequence: Sequence,
+        committed: &Committed,
+        key: Option<Key>,
+        state: State,
+        number: u64,
+    ) {
+        let bytes = committed.event.encoded().len();
+        self.held_bytes += bytes;
         let owed = Owed {
             committed: committed.clone(),
             attempts: 0,
             failures: Vec::new(),
             stage: Stage::Sink,
-            state: State::Queued,
-            number: self.taken,
+            state,
+            key,
+            number,
             bytes,
         };
         self.owed.insert(sequence, owed);
-        Offer::Taken
     }
 
-    /// Takes a settled event out.
+    /// Takes a settled event out; what waited for it alone is queued.
     pub(crate) fn release(&mut self, sequence: Sequence) -> Option<Owed> {
+        let owed = self.forget(sequence)?;
+        if let Some(key) = owed.key {
+            self.next_of(key);
+        }
+        Some(owed)
+    }
+
+    fn forget(&mut self, sequence: Sequence) -> Option<Owed> {
         let owed = self.owed.remove(&sequence)?;
         self.held_bytes -= owed.bytes;
         Some(owed)
     }
 
     fn is_full(&self, bytes: usize, limits: &Limits) -> bool {
-        !self.owed.is_empty()
-            && (self.owed.len() >= limits.queue_events
-                || self.held_bytes + bytes > limits.queue_bytes
-                || self.is_stretched(limits))
+        self.is_stretched(limits)
+            || (!self.owed.is_empty()
+                && (self.owed.len() >= self.most_new(limits) || self.held_bytes + bytes > limits.queue_bytes))
     }
 
     fn is_stretched(&self, limits: &Limits) -> bool {
-        self.owed
-            .first_key_value()
-            .is_some_and(|(_, oldest)| self.taken - oldest.number >= limits.beyond as u64)
+        self.oldest()
+            .is_some_and(|(_, number)| self.taken - number >= limits.beyond as u64)
     }
 
     /// Whether it is behind and has room worth a read: half of it, or a little when nothing else is ready.
     pub(crate) fn is_hungry(&self, limits: &Limits) -> bool {
-        if self.live || self.is_stretched(limits) {
+        if self.live || self.is_stretched(limits) || self.is_aside_full(limits) {
             return false;
         }
         let within = |part: usize| {
-            let events = limits.queue_events.saturating_sub(self.owed.len());
+            let events = self.most_new(limits).saturating_sub(self.owed.len());
             let bytes = limits.queue_bytes.saturating_sub(self.held_bytes);
-            events >= (limits.queue_events / part).max(1) && bytes >= limits.queue_bytes / part
+            let worth = (limits.queue_bytes / part).max(self.refused_bytes);
+            events >= (limits.queue_events / part).max(1) && bytes >= worth
         };
         self.owed.is_empty() || within(2) || (self.queue.ready() == 0 && within(16))
     }
 
+    /// Whether a read would help it: it is behind, or wants events back.
+    pub(crate) fn is_reading(&self, limits: &Limits) -> bool {
+        self.is_hungry(limits) || self.wants_back(limits).is_some()
+    }
+
+    /// When something of it is due: an attempt, the end of a wait for the sink, the end of a key's parking.
+    pub(crate) fn next_due(&self, limits: &Limits) -> Option<Duration> {
+        let parked = self.keys.as_ref().and_then(|keys| keys.parked_since());
+        let parked = parked.map(|since| since + limits.longest_parked);
+        [self.queue.next_due(), self.gate.held(), parked]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Makes ready what is due.
+    pub(crate) fn wake(&mut self, now: Duration, limits: &Limits) {
+        for sequence in self.queue.wake(now) {
+            if let Some(owed) = self.owed.get_mut(&sequence) {
+                owed.state = State::Queued;
+            }
+        }
+        if let Some(breaker) = self.gate.wake(now) {
+            self.say(breaker);
+        }
+        self.give_up_old(now, limits);
+    }
+
+    /// Logs how the circuit breaker stands from now on.
+    pub(crate) fn say(&self, breaker: BreakerState) {
+        let (organization, subscription) = (&*self.organization, &*self.name);
+        let breaker_is = breaker.as_str();
+        match breaker {
+            BreakerState::Open => {
+                tracing::warn!(
+                    organization,
+                    subscription,
+                    breaker_is,
+                    "the sink is not asked for now"
+                );
+            }
+            BreakerState::HalfOpen => {
+                tracing::info!(
+                    organization,
+                    subscription,
+                    breaker_is,
+                    "one attempt asks the sink"
+                );
+            }
+            BreakerState::Closed => {
+                tracing::info!(organization, subscription, breaker_is, "the sink answers again");
+            }
+        }
+    }
+
     /// Whether an attempt could start now.
     pub(crate) fn is_ready(&self) -> bool {
-        self.queue.ready() > 0 && self.in_flight < self.delivery.max_in_flight.max(1)
+        self.queue.ready() > 0 && self.gate.admits(self.in_flight)
+    }
+
+    /// The oldest event it owes, and its number.
+    fn oldest(&self) -> Option<(Sequence, u64)> {
+        let owed = self.owed.first_key_value().map(|(s, owed)| (*s, owed.number));
+        match &self.keys {
+            None => owed,
+            Some(keys) => {
+                let aside = keys.oldest_aside().map(|(s, aside)| (s, aside.number));
+                owed.into_iter().chain(aside).min()
+            }
+        }
     }
 
     /// The first sequence this lane may still owe; `None` when that is what has not been routed yet.
     pub(crate) fn first_needed(&self) -> Option<Sequence> {
-        let owed = self.owed.first_key_value().map(|(sequence, _)| *sequence);
+        let owed = self.oldest().map(|(sequence, _)| sequence);
         match self.live {
             true => owed,
             false => Some(owed.map_or(self.cursor, |owed| owed.min(self.cursor))),
@@ -211,7 +327,7 @@ impl Lane {
 
     /// Nothing at or before this is owed. `routed` is the last event that was routed.
     pub(crate) fn mark(&self, routed: Sequence) -> Sequence {
-        let mark = match self.owed.first_key_value() {
+        let mark = match self.oldest() {
             Some((sequence, _)) => sequence - 1,
             None if self.live => self.looked.max(routed),
             None => self.looked,
@@ -232,7 +348,8 @@ impl Lane {
         }
     }
 
-    pub(crate) fn status(&self) -> LaneStatus {
+    pub(crate) fn status(&self, now: Moment) -> LaneStatus {
+        let keys = self.keys.as_deref();
         LaneStatus {
             subscription: self.id,
             organization: self.organization.clone(),
@@ -240,6 +357,11 @@ impl Lane {
             queued: self.queue.ready(),
             in_flight: self.in_flight,
             retrying: self.queue.waiting(),
+            behind_keys: keys.map_or(0, |keys| keys.behind() + keys.aside()),
+            parked_keys: keys.map_or(0, Keys::parked),
+            breaker: self.gate.breaker(),
+            held_until: self.gate.held().map(|at| now.unix_at(at)),
+            concurrency: self.gate.concurrency(),
             behind: !self.live,
             oldest_owed: self.owed.values().next().map(|owed| owed.committed.arrival),
             delivered: self.counts.delivered,

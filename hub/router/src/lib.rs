@@ -11,9 +11,14 @@
 //! `machine.rs` next, then `lane.rs`.
 
 mod attempt;
+mod breaker;
+mod bucket;
 mod caused;
+mod concurrency;
 mod filter;
+mod gate;
 mod index;
+mod keys;
 mod lane;
 mod lanes;
 mod limits;
@@ -25,12 +30,14 @@ mod retry;
 mod router;
 mod status;
 mod subscription;
+mod turns;
 
+pub use breaker::BreakerState;
 pub use filter::{Filter, FilterError};
 pub use index::Index;
 pub use limits::Limits;
 pub use machine::{Effect, Machine, Moment, Ticket};
 pub use observer::{DeliveryInfo, Observer, Silent};
 pub use router::{Router, start, start_seeded};
-pub use status::{Drained, LaneStatus, PendingDelivery};
+pub use status::{Drained, LaneStatus, PendingDelivery, Waits};
 pub use subscription::{FilterVersion, Subscription};

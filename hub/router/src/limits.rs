@@ -1,5 +1,7 @@
 //! What bounds the router: every queue, wait and batch has its number here.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Bounds. The defaults suit a hub on one machine.
@@ -30,6 +32,34 @@ pub struct Limits {
     pub idle_marks_every: Duration,
     /// The longest `Retry-After` that is honoured.
     pub longest_retry_after: Duration,
+    /// Events one lane that keeps order has set aside: what is parked, and what waits behind it. Only their
+    /// sequences are in memory. Above it the key parked longest is given up.
+    pub set_aside: usize,
+    /// A key parked for so long is given up, so that it does not hold the log for ever.
+    pub longest_parked: Duration,
+    /// Attempts in trouble, one after the other, that open a lane's circuit breaker.
+    pub breaker_after: u32,
+    /// An attempt that takes longer makes its lane count as slow.
+    pub slow_after: Duration,
+    /// Attempts one organization may have under way; `None`: no more than its share.
+    pub organization_in_flight: Option<usize>,
+    /// The same for organizations by name, instead.
+    pub in_flight_of: BTreeMap<Arc<str>, usize>,
+}
+
+impl Limits {
+    /// Events of a lane that wait in memory for an earlier one of their key.
+    pub(crate) fn behind_share(&self) -> usize {
+        (self.queue_events / 4).max(1)
+    }
+
+    /// Attempts an organization may have under way.
+    pub(crate) fn quota(&self, organization: &str) -> Option<usize> {
+        self.in_flight_of
+            .get(organization)
+            .copied()
+            .or(self.organization_in_flight)
+    }
 }
 
 impl Default for Limits {
@@ -47,6 +77,12 @@ impl Default for Limits {
             marks_every: Duration::from_millis(200),
             idle_marks_every: Duration::from_secs(10),
             longest_retry_after: Duration::from_secs(600),
+            set_aside: 64 << 10,
+            longest_parked: Duration::from_secs(7 * 24 * 3600),
+            breaker_after: 5,
+            slow_after: Duration::from_secs(1),
+            organization_in_flight: None,
+            in_flight_of: BTreeMap::new(),
         }
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! Each input (`put`, `follow`, `refill`, `ended`, `noted`, …) only changes what the machine knows;
 //! [`Machine::poll`] then says everything that is to be done now, and [`Machine::wake_at`] when to ask
-//! again if nothing happens. `routing.rs` brings events into lanes, `attempts.rs` out of them, `marks.rs`
-//! writes down how far the lanes are.
+//! again if nothing happens. `routing.rs` brings events into lanes, `attempts.rs` out of them, `parking.rs`
+//! sets aside what waits for its key, `marks.rs` writes down how far the lanes are, `told.rs` answers questions.
 
 mod attempts;
 mod marks;
+mod parking;
 mod routing;
+mod told;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -22,8 +24,8 @@ use crate::limits::Limits;
 use crate::observer::Observer;
 use crate::outbox::Outbox;
 use crate::retry::Dice;
-use crate::status::{LaneStatus, PendingDelivery};
 use crate::subscription::Subscription;
+use crate::turns::Turns;
 
 /// A point in time: for waits, and for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +34,15 @@ pub struct Moment {
     pub since_start: Duration,
     /// Unix milliseconds; may jump.
     pub unix_ms: i64,
+}
+
+impl Moment {
+    /// A point of the machine's time, for people.
+    pub(crate) fn unix_at(self, at: Duration) -> i64 {
+        let ahead = at.saturating_sub(self.since_start).as_millis();
+        self.unix_ms
+            .saturating_add(i64::try_from(ahead).unwrap_or(i64::MAX))
+    }
 }
 
 /// Names one attempt. Never used twice.
@@ -77,11 +88,11 @@ pub struct Machine {
     attempts: HashMap<Ticket, Option<(usize, Sequence)>>,
     next_ticket: u64,
     aborts: Vec<Ticket>,
-    /// Lanes with an attempt to start, in turn.
-    ready: VecDeque<usize>,
+    /// Lanes with an attempt to start.
+    turns: Turns,
     /// The next time each lane has something due.
     timers: BTreeSet<(Duration, usize)>,
-    /// Lanes that are behind and have room, in turn.
+    /// Lanes that have something to read and room for it, in turn.
     hungry: VecDeque<usize>,
     reads: Vec<Sequence>,
     reads_not_before: Duration,
@@ -114,7 +125,7 @@ impl Machine {
             attempts: HashMap::new(),
             next_ticket: 0,
             aborts: Vec::new(),
-            ready: VecDeque::new(),
+            turns: Turns::default(),
             timers: BTreeSet::new(),
             hungry: VecDeque::new(),
             reads: Vec::new(),
@@ -137,14 +148,16 @@ impl Machine {
     pub fn put(&mut self, now: Moment, subscription: Subscription) {
         let filters = subscription.filters.clone();
         let slot = match self.lanes.slot(subscription.id) {
-            None => self.lanes.insert(Lane::new(subscription, self.routed)),
+            None => {
+                let place = self.turns.enter(&subscription.organization, &self.limits);
+                self.lanes.insert(Lane::new(subscription, self.routed, place))
+            }
             Some(slot) => {
                 if let Some(lane) = self.lanes.get_mut(slot) {
-                    lane.organization = subscription.organization;
                     lane.name = subscription.name;
                     lane.sink = subscription.sink;
                     lane.dead_letter_sink = subscription.dead_letter_sink;
-                    lane.delivery = subscription.delivery;
+                    lane.set_delivery(now.since_start, subscription.delivery);
                 }
                 slot
             }
@@ -171,7 +184,8 @@ impl Machine {
             return;
         };
         self.index.remove(slot);
-        self.ready.retain(|s| *s != slot);
+        self.turns
+            .exit(lane.place, &lane.organization, slot, lane.in_flight, lane.pace);
         self.hungry.retain(|s| *s != slot);
         self.touched.retain(|s| *s != slot);
         self.busy.remove(&slot);
@@ -264,48 +278,6 @@ impl Machine {
         self.floor
     }
 
-    /// How one subscription stands.
-    pub fn status(&self, id: SubscriptionId) -> Option<LaneStatus> {
-        Some(self.lanes.get(self.lanes.slot(id)?)?.status())
-    }
-
-    /// How all subscriptions stand, in no order.
-    pub fn statuses(&self) -> Vec<LaneStatus> {
-        self.lanes.iter().map(Lane::status).collect()
-    }
-
-    /// At most `limit` deliveries of an organization (of one subscription) that have not ended.
-    pub fn pending(
-        &self,
-        now: Moment,
-        organization: &str,
-        subscription: Option<SubscriptionId>,
-        limit: usize,
-    ) -> Vec<PendingDelivery> {
-        let delay = |at: Duration| at.saturating_sub(now.since_start).as_millis() as i64;
-        self.lanes
-            .iter()
-            .filter(|lane| &*lane.organization == organization && subscription.is_none_or(|id| id == lane.id))
-            .flat_map(|lane| {
-                lane.owed
-                    .iter()
-                    .map(move |(sequence, owed)| (lane, *sequence, owed))
-            })
-            .take(limit)
-            .map(|(lane, sequence, owed)| PendingDelivery {
-                subscription: lane.id,
-                sequence,
-                event: owed.committed.event.clone(),
-                attempts: owed.attempts,
-                failures: owed.failures.clone(),
-                next_attempt: match owed.state {
-                    State::Waiting(at) => Some(now.unix_ms + delay(at)),
-                    State::Queued | State::InFlight(_) => None,
-                },
-            })
-            .collect()
-    }
-
     /// Lists a lane wherever its state says it belongs. To be called after every change to a lane.
     fn touch(&mut self, slot: usize) {
         let Some(lane) = self.lanes.get_mut(slot) else {
@@ -313,13 +285,13 @@ impl Machine {
         };
         if lane.is_ready() && !lane.listed.ready {
             lane.listed.ready = true;
-            self.ready.push_back(slot);
+            self.turns.ready(lane.place, slot, lane.pace);
         }
-        if !lane.listed.hungry && lane.is_hungry(&self.limits) {
+        if !lane.listed.hungry && lane.is_reading(&self.limits) {
             lane.listed.hungry = true;
             self.hungry.push_back(slot);
         }
-        let due = lane.queue.next_due();
+        let due = lane.next_due(&self.limits);
         if due != lane.listed.timer {
             if let Some(at) = lane.listed.timer {
                 self.timers.remove(&(at, slot));
@@ -344,11 +316,7 @@ impl Machine {
             self.timers.pop_first();
             if let Some(lane) = self.lanes.get_mut(slot) {
                 lane.listed.timer = None;
-                for sequence in lane.queue.wake(now) {
-                    if let Some(owed) = lane.owed.get_mut(&sequence) {
-                        owed.state = State::Queued;
-                    }
-                }
+                lane.wake(now, &self.limits);
             }
             self.touch(slot);
         }

@@ -1,7 +1,7 @@
 //! Which of a lane's events is tried next.
 //!
-//! First attempts go in the order of the log, retries when their time has come, before them. An order by key
-//! belongs here: a key whose event is under way or parked would keep its later events back.
+//! First attempts go in the order of the log; retries when their time has come, before them. An event that waits
+//! for an earlier one of its key is not here.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -27,7 +27,7 @@ impl Queue {
     }
 
     /// An event to be tried at `at`.
-    pub(crate) fn park(&mut self, at: Duration, sequence: Sequence) {
+    pub(crate) fn wait(&mut self, at: Duration, sequence: Sequence) {
         self.waiting.insert((at, sequence));
     }
 

@@ -28,14 +28,18 @@ pub(crate) fn judge(
         Outcome::Released { .. } if failed > spec.retry => Verdict::Dead,
         Outcome::Released { after, .. } => {
             let own = spec.backoff(failed).mul_f64(0.9 + 0.2 * dice.roll());
-            let asked = after.unwrap_or_default().min(limits.longest_retry_after);
-            // Never before the time that was asked for: its jitter only adds.
-            let asked = asked
-                .mul_f64(1.0 + 0.1 * dice.roll())
-                .min(limits.longest_retry_after);
+            let asked = after.map_or(Duration::ZERO, |after| asked_for(after, limits, dice));
             Verdict::Again(own.max(asked))
         }
     }
+}
+
+/// What a sink gets that asks for a time without attempts. Never less, so its jitter only adds; and not for ever.
+pub(crate) fn asked_for(after: Duration, limits: &Limits, dice: &mut Dice) -> Duration {
+    after
+        .min(limits.longest_retry_after)
+        .mul_f64(1.0 + 0.1 * dice.roll())
+        .min(limits.longest_retry_after)
 }
 
 /// Random enough to spread retries, and the same again from the same seed (SplitMix64).
@@ -48,7 +52,7 @@ impl Dice {
     }
 
     /// From 0 up to 1.
-    fn roll(&mut self) -> f64 {
+    pub(crate) fn roll(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

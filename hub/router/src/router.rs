@@ -54,6 +54,12 @@ enum Command {
         usize,
         oneshot::Sender<Vec<PendingDelivery>>,
     ),
+    Unpark(
+        SubscriptionId,
+        Option<String>,
+        bool,
+        oneshot::Sender<Option<usize>>,
+    ),
     Drain(Duration, oneshot::Sender<Drained>),
 }
 
@@ -134,8 +140,8 @@ impl Router {
         self.ask(Command::Statuses).await.unwrap_or_default()
     }
 
-    /// At most `limit` deliveries of an organization (of one subscription) that have not ended and are in
-    /// memory; what a subscription that is behind has not read yet is not among them.
+    /// At most `limit` deliveries of an organization (of one subscription) that have not ended, the parked ones
+    /// first; what a subscription that is behind has not read yet is not among them.
     pub async fn pending(
         &self,
         organization: &str,
@@ -145,6 +151,14 @@ impl Router {
         self.ask(|reply| Command::Pending(organization.into(), subscription, limit, reply))
             .await
             .unwrap_or_default()
+    }
+
+    /// Tries parked keys of a subscription again, or one of them, in order; with `skip` the parked event of each
+    /// becomes a dead letter and its key goes on. Returns how many keys, `None` for an unknown subscription.
+    pub async fn unpark(&self, id: SubscriptionId, key: Option<String>, skip: bool) -> Option<usize> {
+        self.ask(|reply| Command::Unpark(id, key, skip, reply))
+            .await
+            .flatten()
     }
 
     /// No subscription owes anything at or before this, and the log has been told. For retention.
@@ -318,13 +332,16 @@ impl Running {
                 self.machine.remove(self.now(), id);
                 reply.send(()).ok();
             }
-            Command::Status(id, reply) => drop(reply.send(self.machine.status(id))),
-            Command::Statuses(reply) => drop(reply.send(self.machine.statuses())),
+            Command::Status(id, reply) => drop(reply.send(self.machine.status(self.now(), id))),
+            Command::Statuses(reply) => drop(reply.send(self.machine.statuses(self.now()))),
             Command::Pending(organization, subscription, limit, reply) => {
                 let pending = self
                     .machine
                     .pending(self.now(), &organization, subscription, limit);
                 drop(reply.send(pending));
+            }
+            Command::Unpark(id, key, skip, reply) => {
+                reply.send(self.machine.unpark(id, key.as_deref(), skip)).ok();
             }
             Command::Drain(limit, reply) => self.start_drain(limit, reply),
         }

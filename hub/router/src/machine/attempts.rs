@@ -8,23 +8,29 @@ use dispatch_contract::{
 
 use super::{Effect, Machine, Moment, Ticket};
 use crate::caused;
+use crate::gate::Ended;
 use crate::lane::{Burial, Owed, Stage, State};
 use crate::outbox::Post;
 use crate::retry::{Verdict, judge};
+use crate::turns::Pace;
 
 impl Machine {
-    /// Starts what may start: lanes take turns, one attempt each. (Shares between organizations would
-    /// replace the plain turn.)
+    /// Starts what may start, in turn.
     pub(super) fn start_attempts(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         while !self.draining
             && self.attempts.len() < self.limits.in_flight.max(1)
             && !self.outbox.is_full(self.limits.unwritten)
         {
-            let Some(slot) = self.ready.pop_front() else {
+            let Some(slot) = self.turns.next(&self.limits) else {
                 return;
             };
+            let allowance = self.turns.allowance(&self.limits);
             if let Some(lane) = self.lanes.get_mut(slot) {
                 lane.listed.ready = false;
+                if lane.in_flight >= allowance {
+                    // It gets a turn again when one of its attempts ends.
+                    continue;
+                }
                 if lane.is_ready() {
                     self.start_one(now, slot, effects);
                 }
@@ -40,6 +46,11 @@ impl Machine {
         let Some(sequence) = lane.queue.pop() else {
             return;
         };
+        if lane.keys.is_some()
+            && let Some(given_up) = lane.given_up(sequence)
+        {
+            return self.bury(now, slot, sequence, given_up);
+        }
         let Some(owed) = lane.owed.get_mut(&sequence) else {
             return;
         };
@@ -82,7 +93,10 @@ impl Machine {
         self.next_ticket += 1;
         let ticket = Ticket(self.next_ticket);
         owed.state = State::InFlight(ticket);
+        let own_sink = matches!(owed.stage, Stage::Sink);
         lane.in_flight += 1;
+        lane.gate.started(now.since_start, ticket.0, own_sink);
+        self.turns.started(lane.place, lane.pace);
         self.attempts.insert(ticket, Some((slot, sequence)));
         if let Some(owed) = lane.owed.get(&sequence) {
             self.observer.attempt_started(lane.info(sequence, owed, attempt));
@@ -99,10 +113,10 @@ impl Machine {
         let Some(Some((slot, sequence))) = self.attempts.remove(&ticket) else {
             return;
         };
+        self.learn(now, slot, ticket, sequence, &answer.outcome, took);
         let Some(lane) = self.lanes.get_mut(slot) else {
             return;
         };
-        lane.in_flight -= 1;
         let Some(owed) = lane.owed.get_mut(&sequence) else {
             return;
         };
@@ -130,19 +144,64 @@ impl Machine {
         lane.counts.retried += u64::from(next.is_some());
         lane.counts.rejected += u64::from(matches!(answer.outcome, Outcome::Rejected { .. }));
         match next {
-            Some(wait) => self.park(now, slot, sequence, wait),
+            Some(wait) => self.wait(now, slot, sequence, wait),
             None => self.conclude(now, slot, sequence, verdict, answer),
         }
         self.touch(slot);
     }
 
-    fn park(&mut self, now: Moment, slot: usize, sequence: Sequence, wait: Duration) {
+    /// What an attempt says about the sink, whatever becomes of its event.
+    fn learn(
+        &mut self,
+        now: Moment,
+        slot: usize,
+        ticket: Ticket,
+        sequence: Sequence,
+        outcome: &Outcome,
+        took: Duration,
+    ) {
+        let Some(lane) = self.lanes.get_mut(slot) else {
+            return;
+        };
+        self.turns.ended(lane.place, lane.pace);
+        let in_flight = lane.in_flight;
+        lane.in_flight -= 1;
+        let pace = match took >= self.limits.slow_after {
+            true => Pace::Slow,
+            false => Pace::Quick,
+        };
+        if pace != lane.pace {
+            lane.pace = pace;
+            self.turns.changes(lane.place, lane.in_flight, pace);
+        }
+        let own_sink = lane
+            .owed
+            .get(&sequence)
+            .is_some_and(|owed| matches!(owed.stage, Stage::Sink));
+        if !own_sink {
+            return;
+        }
+        let ended = Ended {
+            attempt: ticket.0,
+            started: self.next_ticket,
+            outcome,
+            in_flight,
+        };
+        if let Some(breaker) = lane
+            .gate
+            .ended(now.since_start, &ended, &self.limits, &mut self.dice)
+        {
+            lane.say(breaker);
+        }
+    }
+
+    fn wait(&mut self, now: Moment, slot: usize, sequence: Sequence, wait: Duration) {
         let at = now.since_start + wait;
         if let Some(lane) = self.lanes.get_mut(slot)
             && let Some(owed) = lane.owed.get_mut(&sequence)
         {
             owed.state = State::Waiting(at);
-            lane.queue.park(at, sequence);
+            lane.queue.wait(at, sequence);
         }
     }
 
@@ -151,9 +210,14 @@ impl Machine {
         let Some(lane) = self.lanes.get_mut(slot) else {
             return;
         };
+        let keeps_order = lane.keeps_order();
         let Some(owed) = lane.owed.get_mut(&sequence) else {
             return;
         };
+        let failed = verdict != Verdict::Done && matches!(owed.stage, Stage::Sink);
+        if failed && keeps_order && owed.key.is_some() {
+            return self.park_key(now, slot, sequence);
+        }
         let mut caused = caused_events(&owed.committed, &answer.events);
         let settled = match &mut owed.stage {
             Stage::Sink if verdict == Verdict::Done => Settled::Delivered,
@@ -184,7 +248,7 @@ impl Machine {
         self.settle(now, slot, sequence, settled, caused);
     }
 
-    fn settle(
+    pub(super) fn settle(
         &mut self,
         now: Moment,
         slot: usize,
@@ -240,7 +304,7 @@ fn record_failure(owed: &mut Owed, most: usize, now: Moment, took: Duration, out
     keep_failure(owed, most, failure);
 }
 
-fn failure(now: Moment, took: Duration, code: Option<u16>, reason: &str) -> Attempt {
+pub(super) fn failure(now: Moment, took: Duration, code: Option<u16>, reason: &str) -> Attempt {
     Attempt {
         at: now.unix_ms,
         took: took.as_millis().try_into().unwrap_or(u32::MAX),

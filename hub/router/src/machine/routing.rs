@@ -92,6 +92,11 @@ impl Machine {
             }
         };
         let until = page.next.min(self.routed);
+        for slot in self.lanes_wanting(from, until) {
+            self.bring_back(now, slot, &page, until);
+            self.mark_later(now.since_start, slot);
+            self.touch(slot);
+        }
         let fed = self.lanes_within(from, until);
         let last = self.feed(&page, until, fed.len());
         for slot in fed {
@@ -106,6 +111,18 @@ impl Machine {
             self.mark_later(now.since_start, slot);
             self.touch(slot);
         }
+    }
+
+    /// The lanes whose next event to come back is in the range.
+    fn lanes_wanting(&self, from: Sequence, until: Sequence) -> Vec<usize> {
+        let wanting = self.hungry.iter().filter(|slot| {
+            let wanted = self
+                .lanes
+                .get(**slot)
+                .and_then(|lane| lane.wants_back(&self.limits));
+            wanted.is_some_and(|wanted| (from..until).contains(&wanted))
+        });
+        wanting.copied().collect()
     }
 
     /// The hungry lanes whose cursor is in the range; they are to be fed.
@@ -169,17 +186,19 @@ impl Machine {
             let Some(lane) = self.lanes.get_mut(slot) else {
                 continue;
             };
-            lane.listed.hungry = lane.is_hungry(&self.limits);
+            let back = lane.wants_back(&self.limits);
+            let next = Some(lane.cursor).filter(|_| lane.is_hungry(&self.limits));
+            lane.listed.hungry = back.is_some() || next.is_some();
             if !lane.listed.hungry {
                 continue;
             }
             self.hungry.push_back(slot);
-            if !self.reads.contains(&lane.cursor) {
-                self.reads.push(lane.cursor);
-                effects.push(Effect::Read {
-                    from: lane.cursor,
-                    max_bytes: self.limits.read_bytes,
-                });
+            for from in back.into_iter().chain(next) {
+                if !self.reads.contains(&from) && self.reads.len() < self.limits.reads.max(1) {
+                    self.reads.push(from);
+                    let max_bytes = self.limits.read_bytes;
+                    effects.push(Effect::Read { from, max_bytes });
+                }
             }
         }
     }

@@ -1,9 +1,11 @@
 //! What must hold: at every step, at every mark, and when everything has come to rest.
 
-use dispatch_contract::{Committed, Delivery, Sequence, Settled, SubscriptionId};
-use dispatch_router::Subscription;
+use std::collections::BTreeMap;
 
-use crate::steps::{RETRY, limits};
+use dispatch_contract::{Committed, Delivery, Order, Sequence, Settled, SubscriptionId};
+use dispatch_router::{BreakerState, Subscription};
+
+use crate::steps::{RETRY, SET_ASIDE, limits};
 use crate::world::World;
 
 impl World {
@@ -23,6 +25,64 @@ impl World {
             .map_or(0, |h| h.parse::<u32>().unwrap());
         assert!(hops < limits().max_hops);
         assert_eq!(delivery.organization, subscription.organization);
+    }
+
+    /// No earlier event of the same key is owed.
+    pub(crate) fn check_order(&self, delivery: &Delivery) {
+        let mut known = self.subscriptions.values();
+        let (subscription, created) = known.find(|(s, _)| s.id == delivery.subscription).unwrap();
+        let Some(key) = delivery
+            .event
+            .key()
+            .filter(|_| subscription.delivery.order == Order::Key)
+        else {
+            return;
+        };
+        let settled = self.life.settled.lock().unwrap();
+        let events: BTreeMap<Sequence, Committed> = self.log.events().into_iter().collect();
+        for earlier in self.wanted(subscription, *created) {
+            let done = earlier >= delivery.sequence
+                || events[&earlier].event.key() != Some(key)
+                || subscription.progress.covers(earlier)
+                || settled.contains_key(&(subscription.id, earlier));
+            assert!(
+                done,
+                "{} was tried while {earlier} of {key} is owed",
+                delivery.sequence
+            );
+        }
+    }
+
+    /// The breaker is not open, half open one attempt goes, and the rate holds over every window.
+    pub(crate) fn check_gate(&mut self, delivery: &Delivery) {
+        let id = delivery.subscription;
+        let status = self.machine.status(self.moment(), id).unwrap();
+        assert_ne!(status.breaker, BreakerState::Open);
+        if status.breaker == BreakerState::HalfOpen && delivery.event.attribute("knativeerrordest").is_none()
+        {
+            let probes = self.probes.entry(id).or_default();
+            *probes += 1;
+            assert_eq!(*probes, 1, "half open, one attempt asks the sink");
+        }
+        let starts = self.starts.entry(id).or_default();
+        starts.push(self.now);
+        let (subscription, _) = self.subscriptions.values().find(|(s, _)| s.id == id).unwrap();
+        let Some(rate) = subscription.delivery.rate else {
+            return;
+        };
+        for (n, start) in starts.iter().enumerate() {
+            let window = (self.now - *start).as_nanos() / rate.interval().as_nanos();
+            assert!((starts.len() - n) as u128 <= u128::from(rate.burst()) + window);
+        }
+    }
+
+    fn forget_probes(&mut self) {
+        let now = self.moment();
+        let machine = &self.machine;
+        self.probes.retain(|id, _| {
+            let status = machine.status(now, *id);
+            status.is_some_and(|status| status.breaker == BreakerState::HalfOpen)
+        });
     }
 
     /// What a subscription is owed, judged one event at a time.
@@ -48,15 +108,18 @@ impl World {
             .collect()
     }
 
-    pub(crate) fn check_bounds(&self) {
+    pub(crate) fn check_bounds(&mut self) {
+        self.forget_probes();
         let limits = limits();
         assert!(self.machine.in_flight() <= limits.in_flight);
         assert!(self.in_flight.len() + self.cut_short.len() <= limits.in_flight);
         assert!(self.reads.len() <= limits.reads);
         for (subscription, _) in self.subscriptions.values() {
-            let status = self.machine.status(subscription.id).unwrap();
+            let status = self.machine.status(self.moment(), subscription.id).unwrap();
             assert!(status.in_flight <= subscription.delivery.max_in_flight);
             assert!(status.queued + status.in_flight + status.retrying <= limits.queue_events);
+            let most_aside = SET_ASIDE + 2 * limits.queue_events;
+            assert!(status.behind_keys <= most_aside && status.parked_keys <= status.behind_keys);
             self.check_stretch(subscription);
         }
         assert!(
@@ -73,8 +136,8 @@ impl World {
         let only = Some(subscription.id);
         let pending = self
             .machine
-            .pending(self.moment(), &subscription.organization, only, 1);
-        let Some(oldest) = pending.first() else {
+            .pending(self.moment(), &subscription.organization, only, usize::MAX);
+        let Some(oldest) = pending.iter().min_by_key(|pending| pending.sequence) else {
             return;
         };
         let settled = self.life.settled.lock().unwrap();
@@ -103,9 +166,10 @@ impl World {
 
     pub(crate) fn check_end(&self) {
         for (subscription, created) in self.subscriptions.values() {
-            let status = self.machine.status(subscription.id).unwrap();
+            let status = self.machine.status(self.moment(), subscription.id).unwrap();
             assert!(
-                !status.behind && status.queued + status.in_flight + status.retrying == 0,
+                !status.behind
+                    && status.queued + status.in_flight + status.retrying + status.behind_keys == 0,
                 "{status:?}"
             );
             let wanted = self.wanted(subscription, *created);

@@ -40,7 +40,7 @@ proptest! {
 #[test]
 fn a_router_at_rest_writes_nothing() {
     let mut world = World::new(&[1, 1, 1, 1, 1]);
-    world.append(0, 0, 3, None);
+    world.append(0, 0, None, 3, None);
     world.come_to_rest();
     let written = world.log.head();
 
@@ -56,7 +56,7 @@ fn first_attempts_are_made_in_the_order_of_the_log() {
     let mut world = World::new(&[1, 0, 0, 0, 0]);
     let mut seen = Vec::new();
 
-    world.append(0, 0, 40, None);
+    world.append(0, 0, None, 40, None);
     for _ in 0..1000 {
         world.poll();
         world.follow(3);
@@ -72,9 +72,9 @@ fn first_attempts_are_made_in_the_order_of_the_log() {
 #[test]
 fn what_was_settled_is_not_tried_again_after_a_restart_from_an_older_head() {
     let mut world = World::new(&[1, 0, 0, 0, 0]);
-    world.append(0, 0, 10, None);
+    world.append(0, 0, None, 10, None);
     world.come_to_rest();
-    world.append(0, 0, 2, None);
+    world.append(0, 0, None, 2, None);
 
     world.crash(0, 100);
     world.come_to_rest();

@@ -9,6 +9,8 @@ pub(crate) const ORGANIZATIONS: [&str; 2] = ["one", "two"];
 pub(crate) const TYPES: [&str; 4] = ["a.one", "a.two", "b.one", "dispatch.x"];
 pub(crate) const LANES: usize = 5;
 pub(crate) const RETRY: u32 = 2;
+pub(crate) const SET_ASIDE: usize = 5;
+pub(crate) const KEYS: [&str; 3] = ["red", "green", "blue"];
 
 pub(crate) fn limits() -> Limits {
     Limits {
@@ -20,6 +22,9 @@ pub(crate) fn limits() -> Limits {
         beyond: 5,
         reads: 2,
         unwritten: 6,
+        set_aside: SET_ASIDE,
+        longest_parked: Duration::from_secs(20),
+        breaker_after: 3,
         idle_marks_every: Duration::from_secs(1),
         ..Limits::default()
     }
@@ -43,6 +48,7 @@ pub(crate) enum Step {
     Append {
         organization: usize,
         ty: usize,
+        key: Option<usize>,
         count: usize,
         target: Option<usize>,
     },
@@ -70,6 +76,11 @@ pub(crate) enum Step {
     Replace {
         lane: usize,
         filter: usize,
+    },
+    Unpark {
+        lane: usize,
+        key: Option<usize>,
+        skip: bool,
     },
 }
 
@@ -99,8 +110,11 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
     ];
     let note = prop_oneof![6 => Just(Note::Taken), 1 => Just(Note::Unavailable), 1 => Just(Note::TooLarge)];
     prop_oneof![
-        12 => (0..2usize, 0..TYPES.len(), 1..5usize, proptest::option::weighted(0.15, 0..LANES))
-            .prop_map(|(organization, ty, count, target)| Step::Append { organization, ty, count, target }),
+        12 => (0..2usize, 0..TYPES.len(), proptest::option::weighted(0.8, 0..KEYS.len()), 1..5usize,
+            proptest::option::weighted(0.15, 0..LANES))
+            .prop_map(|(organization, ty, key, count, target)| {
+                Step::Append { organization, ty, key, count, target }
+            }),
         10 => (1..12usize).prop_map(Step::Follow),
         24 => (any::<usize>(), reply).prop_map(|(which, reply)| Step::Answer { which, reply }),
         10 => (any::<usize>(), 1..20usize, proptest::bool::weighted(0.1))
@@ -111,5 +125,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         2 => (0..LANES, 0..filters().len(), any::<bool>())
             .prop_map(|(lane, filter, dead_letters)| Step::Change { lane, filter, dead_letters }),
         1 => (0..LANES, 0..filters().len()).prop_map(|(lane, filter)| Step::Replace { lane, filter }),
+        4 => (0..LANES, proptest::option::of(0..KEYS.len()), proptest::bool::weighted(0.3))
+            .prop_map(|(lane, key, skip)| Step::Unpark { lane, key, skip }),
     ]
 }

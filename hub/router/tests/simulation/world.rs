@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dispatch_contract::{
-    Answer, AppendError, Committed, Delivery, DeliverySpec, Event, Group, Log as _, Outcome, Progress,
-    ReadError, Sequence, Settlement, Sink, SubscriptionId,
+    Answer, AppendError, Committed, Delivery, DeliverySpec, Event, Group, Log as _, Order, Outcome, Progress,
+    Rate, ReadError, Sequence, Settlement, Sink, SubscriptionId,
 };
 use dispatch_router::{DeliveryInfo, Effect, FilterVersion, Machine, Moment, Observer, Subscription, Ticket};
 use futures_util::future::BoxFuture;
 
 use crate::memory_log::MemoryLog;
-use crate::steps::{Note, ORGANIZATIONS, RETRY, Reply, Step, TYPES, filters, limits};
+use crate::steps::{KEYS, Note, ORGANIZATIONS, RETRY, Reply, Step, TYPES, filters, limits};
 
 pub(crate) struct NoSink;
 
@@ -54,6 +54,10 @@ pub(crate) struct World {
     pub(crate) note: Option<Group>,
     /// The head after the last append that was waited for.
     pub(crate) durable: Sequence,
+    /// When attempts started, by lane.
+    pub(crate) starts: HashMap<SubscriptionId, Vec<Duration>>,
+    /// Lanes whose breaker is half open, and the attempts started since.
+    pub(crate) probes: HashMap<SubscriptionId, usize>,
     pub(crate) events: usize,
     pub(crate) names: u128,
     pub(crate) crashes: usize,
@@ -74,6 +78,8 @@ impl World {
             reads: Vec::new(),
             note: None,
             durable: 0,
+            starts: HashMap::new(),
+            probes: HashMap::new(),
             events: 0,
             names: 0,
             crashes: 0,
@@ -108,6 +114,8 @@ impl World {
             delivery: DeliverySpec {
                 retry: RETRY,
                 max_in_flight: 1 + lane % 3,
+                order: if lane < 2 { Order::None } else { Order::Key },
+                rate: Rate::per_second(3.0).filter(|_| lane % 2 == 1),
                 ..DeliverySpec::default()
             },
             progress: Progress {
@@ -124,9 +132,10 @@ impl World {
             Step::Append {
                 organization,
                 ty,
+                key,
                 count,
                 target,
-            } => self.append(organization, ty, count, target),
+            } => self.append(organization, ty, key, count, target),
             Step::Follow(most) => self.follow(most),
             Step::Answer { which, reply } => self.answer(which, reply),
             Step::Read { which, most, fails } => self.read(which, most, fails),
@@ -156,6 +165,10 @@ impl World {
                 self.machine.remove(self.moment(), id);
                 self.create(lane, filter);
             }
+            Step::Unpark { lane, key, skip } => {
+                let id = self.subscriptions[&lane].0.id;
+                self.machine.unpark(id, key.map(|key| KEYS[key]), skip).unwrap();
+            }
         }
         self.poll();
     }
@@ -167,6 +180,8 @@ impl World {
             match effect {
                 Effect::Deliver { ticket, delivery, .. } => {
                     self.check_delivery(&delivery);
+                    self.check_order(&delivery);
+                    self.check_gate(&delivery);
                     self.in_flight.push((ticket, delivery));
                 }
                 Effect::Abort(ticket) => {
@@ -183,13 +198,23 @@ impl World {
         self.check_bounds();
     }
 
-    pub(crate) fn append(&mut self, organization: usize, ty: usize, count: usize, target: Option<usize>) {
+    pub(crate) fn append(
+        &mut self,
+        organization: usize,
+        ty: usize,
+        key: Option<usize>,
+        count: usize,
+        target: Option<usize>,
+    ) {
         let target = target.map(|lane| self.subscriptions[&lane].0.id);
         for _ in 0..count {
             self.events += 1;
-            let event = Event::builder(format!("e{}", self.events), "/sim", TYPES[ty])
-                .build()
-                .unwrap();
+            let event = Event::builder(format!("e{}", self.events), "/sim", TYPES[ty]);
+            let event = match key {
+                Some(key) => event.subject(KEYS[key]),
+                None => event,
+            };
+            let event = event.build().unwrap();
             self.log.append_to(ORGANIZATIONS[organization], event, target);
         }
         self.durable = self.log.head();
@@ -284,6 +309,8 @@ impl World {
         self.machine = Machine::new(head, limits(), self.crashes as u64, self.life.clone());
         self.now = Duration::ZERO;
         self.tail = head + 1;
+        self.starts.clear();
+        self.probes.clear();
         self.in_flight.clear();
         self.cut_short.clear();
         self.reads.clear();
@@ -300,6 +327,11 @@ impl World {
         }
     }
 
+    fn unpark_all(&mut self) -> usize {
+        let ids = self.subscriptions.values().map(|(s, _)| s.id);
+        ids.map(|id| self.machine.unpark(id, None, false).unwrap()).sum()
+    }
+
     /// Everything answers from now on; returns when the machine has nothing left to do.
     pub(crate) fn come_to_rest(&mut self) {
         for _ in 0..100_000 {
@@ -313,6 +345,7 @@ impl World {
                 self.read(0, 7, false);
             } else if self.note.is_some() {
                 self.note(Note::Taken);
+            } else if self.unpark_all() > 0 {
             } else if let Some(at) = self.machine.wake_at() {
                 self.now = self.now.max(at);
             } else {
@@ -321,7 +354,7 @@ impl World {
         }
         panic!(
             "the machine does not come to rest: {:#?}",
-            self.machine.statuses()
+            self.machine.statuses(self.moment())
         );
     }
 }

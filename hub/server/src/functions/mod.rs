@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use dispatch_contract::{BackoffPolicy, DeliverySpec, Faas, Log, Sink};
+use dispatch_contract::{BackoffPolicy, DeliverySpec, Faas, Log, Order, Sink};
 use dispatch_router::{Observer, Router};
 use dispatch_sink_process::{Process, Settings};
 use dispatch_store::Store;
@@ -51,6 +51,8 @@ const EXEC_DELIVERY: DeliverySpec = DeliverySpec {
     backoff_delay: Duration::from_millis(200),
     timeout: Duration::from_secs(3600 + 120),
     max_in_flight: 64,
+    order: Order::None,
+    rate: None,
 };
 
 /// All functions of the hub. Cheap to clone.

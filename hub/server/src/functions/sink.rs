@@ -81,7 +81,7 @@ impl FunctionSink {
                 attempt.wait();
                 return Answer::from(Outcome::Released {
                     reason: not_ready(&known.name),
-                    code: None,
+                    code: Some(503),
                     after: Some(NOT_READY_FOR),
                 });
             }

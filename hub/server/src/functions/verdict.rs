@@ -1,11 +1,15 @@
 //! What the end of a call means for its delivery and for its run. Pure.
 //!
-//! | result | delivery | run |
-//! |---|---|---|
-//! | a payload | accepted | READY |
-//! | `InputError` | rejected: the same event would fail again | ERROR |
-//! | `FunctionError`, `SystemError`, timeout | released | ERROR |
-//! | busy, not reachable | released, not before a moment | ERROR |
+//! | result | delivery | code | run |
+//! |---|---|---|---|
+//! | a payload | accepted | | READY |
+//! | `InputError` | rejected: the same event would fail again | | ERROR |
+//! | `FunctionError`, `SystemError` | released | 500 | ERROR |
+//! | timeout | released | 504 | ERROR |
+//! | busy, not reachable | released, not before a moment | 429, 503 | ERROR |
+//!
+//! The codes are what an HTTP sink would have said: they tell the router whether the trouble is with the function
+//! or with the event.
 
 use std::time::Duration;
 
@@ -23,7 +27,7 @@ pub(super) fn verdict(result: &Result<Bytes, InvocationError>) -> Outcome {
         Ok(_) => return Outcome::Accepted,
         Err(error) => error,
     };
-    let code = None;
+    let code = code(error);
     let reason = one_line(error);
     match error {
         InvocationError::Function(e) if e.kind == FunctionErrorKind::Input => {
@@ -44,6 +48,16 @@ pub(super) fn verdict(result: &Result<Bytes, InvocationError>) -> Outcome {
             code,
             after: Some(AWAY_FOR),
         },
+    }
+}
+
+fn code(error: &InvocationError) -> Option<u16> {
+    match error {
+        InvocationError::Function(e) if e.kind == FunctionErrorKind::Input => None,
+        InvocationError::Function(_) => Some(500),
+        InvocationError::Timeout => Some(504),
+        InvocationError::Throttled => Some(429),
+        InvocationError::Unavailable(_) => Some(503),
     }
 }
 
@@ -89,9 +103,9 @@ mod tests {
     #[test]
     fn the_table_of_verdicts() {
         use FunctionErrorKind::{Function, Input, System};
-        let released = |reason: &str, after: Option<u64>| Outcome::Released {
+        let released = |reason: &str, code, after: Option<u64>| Outcome::Released {
             reason: reason.into(),
-            code: None,
+            code: Some(code),
             after: after.map(Duration::from_millis),
         };
         let table = [
@@ -103,19 +117,27 @@ mod tests {
                     code: None,
                 },
             ),
-            (Err(failed(Function)), released("FunctionError: no", None)),
-            (Err(failed(System)), released("SystemError: no", None)),
+            (Err(failed(Function)), released("FunctionError: no", 500, None)),
+            (Err(failed(System)), released("SystemError: no", 500, None)),
             (
                 Err(InvocationError::Timeout),
-                released("FunctionError: Function execution exceeded the timeout", None),
+                released(
+                    "FunctionError: Function execution exceeded the timeout",
+                    504,
+                    None,
+                ),
             ),
             (
                 Err(InvocationError::Throttled),
-                released("SystemError: the function is busy", Some(200)),
+                released("SystemError: the function is busy", 429, Some(200)),
             ),
             (
                 Err(InvocationError::Unavailable("gone".into())),
-                released("SystemError: the function cannot be reached: gone", Some(1000)),
+                released(
+                    "SystemError: the function cannot be reached: gone",
+                    503,
+                    Some(1000),
+                ),
             ),
         ];
         for (result, outcome) in table {

@@ -1,0 +1,193 @@
+//! Whose turn it is to start an attempt: organizations share the machine, and so do the lanes of each.
+//!
+//! Deficit round robin over organizations, where every attempt costs the same: each organization that has
+//! something to do starts one attempt in turn, for its lanes in turn. What is left is that those who hold
+//! attempts for long do not end up holding all of them:
+//!
+//! * An organization may hold twice what is free, a lane half of it. So the more is taken, the less anybody
+//!   may still take, and there is always something left for those who hold nothing.
+//! * Lanes whose sinks take long (or have not answered yet since the start) may together hold half of the
+//!   machine, and an organization's of them at most what the others left of that half. So a quick sink finds a
+//!   place however many slow ones there are.
+//! * An organization may have a quota of its own.
+//!
+//! One lane alone on a machine finds none of this in its way: a third of all attempts is far above its
+//! `maxInFlight`.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::limits::Limits;
+
+/// An organization's place. Stays the same while it has lanes.
+pub(crate) type Place = usize;
+
+#[derive(Debug, Default)]
+pub(crate) struct Turns {
+    shares: Vec<Share>,
+    free_places: Vec<Place>,
+    by_name: HashMap<Arc<str>, Place>,
+    /// Organizations with a lane that has something to do.
+    ring: VecDeque<Place>,
+    in_flight: usize,
+    slow: usize,
+}
+
+#[derive(Debug, Default)]
+struct Share {
+    lanes: usize,
+    quota: Option<usize>,
+    in_flight: usize,
+    slow: usize,
+    /// Lanes with something to do, by how fast they are.
+    quick_ready: VecDeque<usize>,
+    slow_ready: VecDeque<usize>,
+    slow_last: bool,
+    in_ring: bool,
+}
+
+/// What a lane counts as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    Quick,
+    Slow,
+}
+
+impl Turns {
+    /// A lane more of this organization.
+    pub(crate) fn enter(&mut self, organization: &Arc<str>, limits: &Limits) -> Place {
+        let place = match self.by_name.get(organization) {
+            Some(place) => *place,
+            None => {
+                let place = self.free_places.pop().unwrap_or(self.shares.len());
+                let quota = limits.quota(organization);
+                let share = Share {
+                    quota,
+                    ..Share::default()
+                };
+                match self.shares.get_mut(place) {
+                    Some(free) => *free = share,
+                    None => self.shares.push(share),
+                }
+                self.by_name.insert(organization.clone(), place);
+                place
+            }
+        };
+        self.shares[place].lanes += 1;
+        place
+    }
+
+    /// A lane is gone, with what it had under way.
+    pub(crate) fn exit(
+        &mut self,
+        place: Place,
+        organization: &str,
+        slot: usize,
+        in_flight: usize,
+        pace: Pace,
+    ) {
+        for _ in 0..in_flight {
+            self.ended(place, pace);
+        }
+        let share = &mut self.shares[place];
+        share.quick_ready.retain(|ready| *ready != slot);
+        share.slow_ready.retain(|ready| *ready != slot);
+        share.lanes -= 1;
+        if share.lanes == 0 {
+            self.by_name.remove(organization);
+            self.free_places.push(place);
+            self.ring.retain(|ready| *ready != place);
+        }
+    }
+
+    /// A lane has something to do and is not listed yet.
+    pub(crate) fn ready(&mut self, place: Place, slot: usize, pace: Pace) {
+        let share = &mut self.shares[place];
+        match pace {
+            Pace::Quick => share.quick_ready.push_back(slot),
+            Pace::Slow => share.slow_ready.push_back(slot),
+        }
+        if !share.in_ring {
+            share.in_ring = true;
+            self.ring.push_back(place);
+        }
+    }
+
+    /// The lane whose turn it is, no longer listed; `None` when nobody may start anything.
+    pub(crate) fn next(&mut self, limits: &Limits) -> Option<usize> {
+        let free = self.free(limits);
+        if free == 0 {
+            return None;
+        }
+        let slow_room = (limits.in_flight / 2).max(1).saturating_sub(self.slow);
+        for _ in 0..self.ring.len() {
+            let place = self.ring.pop_front()?;
+            let share = &mut self.shares[place];
+            let slot = share.take(free, slow_room);
+            share.in_ring = !(share.quick_ready.is_empty() && share.slow_ready.is_empty());
+            if share.in_ring {
+                self.ring.push_back(place);
+            }
+            if slot.is_some() {
+                return slot;
+            }
+        }
+        None
+    }
+
+    /// How many attempts one lane may have under way as things are.
+    pub(crate) fn allowance(&self, limits: &Limits) -> usize {
+        (self.free(limits) / 2).max(1)
+    }
+
+    pub(crate) fn started(&mut self, place: Place, pace: Pace) {
+        let slow = usize::from(pace == Pace::Slow);
+        self.in_flight += 1;
+        self.slow += slow;
+        self.shares[place].in_flight += 1;
+        self.shares[place].slow += slow;
+    }
+
+    pub(crate) fn ended(&mut self, place: Place, pace: Pace) {
+        let slow = usize::from(pace == Pace::Slow);
+        self.in_flight -= 1;
+        self.slow -= slow;
+        self.shares[place].in_flight -= 1;
+        self.shares[place].slow -= slow;
+    }
+
+    /// A lane with so much under way counts as `pace` from now on, and did not before.
+    pub(crate) fn changes(&mut self, place: Place, in_flight: usize, pace: Pace) {
+        let share = &mut self.shares[place];
+        match pace {
+            Pace::Slow => {
+                self.slow += in_flight;
+                share.slow += in_flight;
+            }
+            Pace::Quick => {
+                self.slow -= in_flight;
+                share.slow -= in_flight;
+            }
+        }
+    }
+
+    fn free(&self, limits: &Limits) -> usize {
+        limits.in_flight.max(1).saturating_sub(self.in_flight)
+    }
+}
+
+impl Share {
+    fn take(&mut self, free: usize, slow_room: usize) -> Option<usize> {
+        let most = self.quota.unwrap_or(usize::MAX).min(free.saturating_mul(2));
+        if self.in_flight >= most.max(1) {
+            return None;
+        }
+        let slow_may = self.slow < slow_room && !self.slow_ready.is_empty();
+        // Quick and slow ones alternate while there are both.
+        self.slow_last = slow_may && (!self.slow_last || self.quick_ready.is_empty());
+        match self.slow_last {
+            true => self.slow_ready.pop_front(),
+            false => self.quick_ready.pop_front(),
+        }
+    }
+}
