@@ -7,6 +7,9 @@ use crate::Invalid;
 use crate::duration::check_duration;
 use crate::sink::check_uri;
 
+const LOWEST_RATE: f64 = 0.001;
+const HIGHEST_RATE: f64 = 1_000_000.0;
+
 /// Delivery settings; what is absent has the default given here.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -28,6 +31,13 @@ pub struct DeliverySettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 10000)]
     pub max_in_flight: Option<i64>,
+    /// Whether events wait for earlier ones. Default `none`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<Order>,
+    /// Attempts per second at most, 0.001 to 1000000; those of one second may go at once. Default: no bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>, minimum = 0.001, maximum = 1000000)]
+    pub rate: Option<serde_json::Number>,
     /// Where events go that could not be delivered, besides the hub's own dead letters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letter_sink: Option<DeadLetterSink>,
@@ -43,6 +53,17 @@ pub enum BackoffPolicy {
     Exponential,
 }
 
+/// Whether events wait for earlier ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// No event waits for another.
+    None,
+    /// Events with the same key (`partitionkey`, else `subject`) go one after the other. When one cannot be
+    /// delivered its key is parked, and the others go on.
+    Key,
+}
+
 /// Where undeliverable events go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -56,6 +77,14 @@ impl DeliverySettings {
     pub fn check(&self) -> Result<(), Invalid> {
         number("delivery.retry", self.retry, 0, 1000)?;
         number("delivery.maxInFlight", self.max_in_flight, 1, 10_000)?;
+        if let Some(rate) = &self.rate
+            && !rate
+                .as_f64()
+                .is_some_and(|rate| (LOWEST_RATE..=HIGHEST_RATE).contains(&rate))
+        {
+            let allowed = format!("must be {LOWEST_RATE} to {HIGHEST_RATE}, not {rate}");
+            return Err(Invalid::new("delivery.rate", allowed));
+        }
         if let Some(delay) = &self.backoff_delay {
             check_duration("delivery.backoffDelay", delay, 0.0, 3600.0)?;
         }

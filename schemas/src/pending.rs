@@ -12,6 +12,13 @@ pub struct PendingDelivery {
     pub subscription: String,
     /// Position of the event in the journal.
     pub sequence: u64,
+    /// What it waits for: `queued` (its turn), `in-flight` (the sink's answer), `retrying` (the time of its next
+    /// attempt), `held` (the circuit breaker, the time the sink asked for, or the rate), `behind` (an earlier event
+    /// of its key) or `parked` (somebody who unparks its key).
+    pub state: String,
+    /// What it is ordered by, if its subscription keeps order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// `id` of the event.
     pub event_id: String,
     /// `source` of the event.

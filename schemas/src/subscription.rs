@@ -10,7 +10,7 @@ use crate::invalid::at_most;
 use crate::name::{check_reference, check_references};
 use crate::resource::resource;
 use crate::sink::check_uri;
-use crate::{DeliverySettings, Filter, Invalid, SinkSettings, Status, Tag};
+use crate::{DeliverySettings, DeliveryState, Filter, Invalid, SinkSettings, Status, Tag};
 
 /// Which events go where, and how hard it is tried.
 ///
@@ -40,6 +40,9 @@ pub struct Subscription {
     /// How hard it is tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<DeliverySettings>,
+    /// How its deliveries stand. Set by the hub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deliveries: Option<DeliveryState>,
     /// What the filters were, and from which record of the journal on: for the hub alone, nobody sees it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(ignore)]

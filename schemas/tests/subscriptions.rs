@@ -25,6 +25,7 @@ fn all_dialects_and_settings_are_taken() {
         "sink": {"uri": "http://127.0.0.1:9000/x?y#z", "mode": "structured"},
         "delivery": {
             "retry": 0, "backoffPolicy": "linear", "backoffDelay": "PT0.2S", "timeout": "30s", "maxInFlight": 1,
+            "order": "key", "rate": 0.5,
             "deadLetterSink": {"uri": "https://example.com/dead"}
         }
     });
@@ -96,6 +97,10 @@ fn what_is_wrong_is_named_with_its_field_and_what_is_allowed() {
         (
             json!({"delivery": {"maxInFlight": 0}}),
             "delivery.maxInFlight must be 1 to 10000, not 0",
+        ),
+        (
+            json!({"delivery": {"rate": 0}}),
+            "delivery.rate must be 0.001 to 1000000, not 0",
         ),
         (
             json!({"delivery": {"backoffDelay": "soon"}}),

@@ -61,6 +61,7 @@ pub(crate) struct Client {
 pub(crate) struct Route {
     path: &'static str,
     name: Option<String>,
+    action: Option<&'static str>,
     query: Vec<(&'static str, String)>,
 }
 
@@ -70,6 +71,7 @@ impl Route {
         Self {
             path,
             name: None,
+            action: None,
             query: Vec::new(),
         }
     }
@@ -77,6 +79,12 @@ impl Route {
     /// One of a collection.
     pub(crate) fn named(mut self, name: &str) -> Self {
         self.name = Some(name.to_owned());
+        self
+    }
+
+    /// What is to be done with it.
+    pub(crate) fn action(mut self, action: &'static str) -> Self {
+        self.action = Some(action);
         self
     }
 
@@ -179,7 +187,8 @@ impl Client {
             url.path_segments_mut()
                 .map_err(|()| ClientError::Settings(format!("{} has no paths", self.base)))?
                 .pop_if_empty()
-                .push(name);
+                .push(name)
+                .extend(route.action);
         }
         if !route.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&route.query);

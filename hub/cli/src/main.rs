@@ -75,6 +75,7 @@ async fn run(cli: Cli, inherited: Option<TcpListener>) -> anyhow::Result<ExitCod
         Command::Delete(args) => commands::delete::run(args, Session::open(global)).await,
         Command::Exec(args) => commands::exec::run(args, &Session::open(global)?).await,
         Command::Emit(args) => commands::emit::run(args, &Session::open(global)?).await,
+        Command::Unpark(args) => commands::unpark::run(args, &Session::open(global)?).await,
         Command::Redrive(args) => commands::redrive::run(args, &Session::open(global)?).await,
         Command::Version(args) => commands::version::run(args, &Session::open(global)?).await,
         Command::Context(args) => commands::context::run(args, global),

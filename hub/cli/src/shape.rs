@@ -95,6 +95,8 @@ pub(crate) static SUBSCRIPTION: Shape = Object(&[
             ("backoffDelay", Any),
             ("timeout", Any),
             ("maxInFlight", Any),
+            ("order", Any),
+            ("rate", Any),
             ("deadLetterSink", SINK),
         ]),
     ),

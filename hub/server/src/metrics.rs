@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use dispatch_router::LaneStatus;
+use dispatch_router::{BreakerState, LaneStatus};
 use metrics::{Counter, counter, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
@@ -56,28 +56,51 @@ pub(crate) fn render(lanes: &[LaneStatus]) -> String {
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     // A function's own lane may have the name of a subscription; together they are one line.
-    let mut gauges: BTreeMap<(&str, &str), (usize, Duration)> = BTreeMap::new();
+    let mut gauges: BTreeMap<(&str, &str), Gauges> = BTreeMap::new();
     for lane in lanes {
         let oldest = lane.oldest_owed.and_then(|at| u64::try_from(at).ok());
         let age = oldest.map_or(Duration::ZERO, |at| now.saturating_sub(Duration::from_millis(at)));
-        let (depth, oldest) = gauges.entry((&lane.organization, &lane.name)).or_default();
-        *depth += lane.queued + lane.in_flight + lane.retrying;
-        *oldest = age.max(*oldest);
+        let gauge = gauges.entry((&lane.organization, &lane.name)).or_default();
+        gauge.depth += lane.queued + lane.in_flight + lane.retrying + lane.behind_keys;
+        gauge.oldest = age.max(gauge.oldest);
+        gauge.parked += lane.parked_keys;
+        gauge.breaker = gauge.breaker.max(breaker(lane.breaker));
+        gauge.concurrency += lane.concurrency;
     }
-    let mut depths = "# TYPE dispatch_queue_depth gauge\n".to_owned();
-    let mut ages = "# TYPE dispatch_oldest_undelivered_seconds gauge\n".to_owned();
-    for ((organization, name), (depth, age)) in gauges {
-        // Names hold nothing that would need escaping.
-        let labels = format!("organization=\"{organization}\",subscription=\"{name}\"");
-        depths.push_str(&format!("dispatch_queue_depth{{{labels}}} {depth}\n"));
-        let age = age.as_secs_f64();
-        ages.push_str(&format!(
-            "dispatch_oldest_undelivered_seconds{{{labels}}} {age}\n"
-        ));
+    type Column = (&'static str, fn(&Gauges) -> f64);
+    let columns: [Column; 5] = [
+        ("dispatch_queue_depth", |g| g.depth as f64),
+        ("dispatch_oldest_undelivered_seconds", |g| g.oldest.as_secs_f64()),
+        ("dispatch_parked_keys", |g| g.parked as f64),
+        ("dispatch_breaker_state", |g| f64::from(g.breaker)),
+        ("dispatch_concurrency_limit", |g| g.concurrency as f64),
+    ];
+    for (name, value) in columns {
+        text.push_str(&format!("# TYPE {name} gauge\n"));
+        for ((organization, subscription), gauge) in &gauges {
+            // Names hold nothing that would need escaping.
+            let labels = format!("organization=\"{organization}\",subscription=\"{subscription}\"");
+            text.push_str(&format!("{name}{{{labels}}} {}\n", value(gauge)));
+        }
     }
-    text.push_str(&depths);
-    text.push_str(&ages);
     text
+}
+
+#[derive(Default)]
+struct Gauges {
+    depth: usize,
+    oldest: Duration,
+    parked: usize,
+    breaker: u8,
+    concurrency: usize,
+}
+
+fn breaker(state: BreakerState) -> u8 {
+    match state {
+        BreakerState::Closed => 0,
+        BreakerState::HalfOpen => 1,
+        BreakerState::Open => 2,
+    }
 }
 
 /// Counts what a door took.

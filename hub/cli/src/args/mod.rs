@@ -5,8 +5,8 @@ pub(crate) mod global;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    apply, backup, completion, context, create, delete, emit, exec, get, journal, redrive, server, update,
-    version,
+    apply, backup, completion, context, create, delete, emit, exec, get, journal, redrive, server, unpark,
+    update, version,
 };
 use global::Global;
 
@@ -47,6 +47,8 @@ pub(crate) enum Command {
     Emit(emit::Args),
     /// Deliver dead letters again
     Redrive(redrive::Args),
+    /// Try keys again that wait because an event of theirs could not be delivered
+    Unpark(unpark::Args),
     /// Choose the hub to talk to
     Context(context::Args),
     /// Check or print a hub's journal, whether the hub runs or not

@@ -13,6 +13,7 @@ pub(crate) mod get;
 pub(crate) mod journal;
 pub(crate) mod redrive;
 pub(crate) mod server;
+pub(crate) mod unpark;
 pub(crate) mod update;
 pub(crate) mod version;
 

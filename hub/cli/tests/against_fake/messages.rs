@@ -274,6 +274,24 @@ async fn an_event_goes_out_structured() {
 }
 
 #[tokio::test]
+async fn unpark_says_how_many_keys() {
+    let hub = FakeHub::start().await;
+    hub.answers("POST /v1/subscription/s/unpark", 200, json!({"unparked": 2}));
+
+    assert_eq!(hub.prints(&["unpark", "s"]).await, "unparked: 2\n");
+    assert_eq!(
+        hub.prints(&["unpark", "s", "--key", "vm-1", "--skip"]).await,
+        "unparked: 2\n"
+    );
+
+    let bodies: Vec<Value> = hub.asked().into_iter().map(|asked| asked.body).collect();
+    assert_eq!(
+        bodies,
+        [json!({"skip": false}), json!({"skip": true, "key": "vm-1"})]
+    );
+}
+
+#[tokio::test]
 async fn redrive_says_how_many() {
     let hub = FakeHub::start().await;
     hub.answers(

@@ -1,15 +1,11 @@
-//! Dead letters: what could not be delivered, and giving it to its subscription again. And what is still owed.
+//! Dead letters: what could not be delivered, and giving it to its subscription again.
 //!
 //! Redriving appends the event once more, for its subscription only, together with the internal event
 //! `dispatch.deadletters.redriven` that names the letters: so that is known even if the read model is rebuilt.
 
-use std::collections::HashMap;
-
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use chrono::{DateTime, Utc};
-use dispatch_contract::SubscriptionId;
-use dispatch_schemas::{DeadLetter, PendingDelivery};
+use dispatch_schemas::DeadLetter;
 use dispatch_store::{DeadLetterKey, DeadLetterQuery};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -31,7 +27,6 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(list, delete_all))
         .routes(routes!(get, delete))
         .routes(routes!(redrive))
-        .routes(routes!(deliveries))
 }
 
 /// Which dead letters.
@@ -166,62 +161,6 @@ async fn redrive(
         false => redrive::these(&app, &organization, which.subscription.as_deref(), keys).await?,
     };
     Ok(Json(redriven))
-}
-
-/// Which deliveries.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-struct Pending {
-    /// Only those of the subscription with this name.
-    subscription: Option<String>,
-    /// At most so many. 1000 if not given, never more than 10000.
-    limit: Option<u32>,
-}
-
-/// Deliveries that have not ended and are in memory, with attempts and the last error.
-#[utoipa::path(get, path = "/v1/deliveries", tag = "delivery", operation_id = "getDeliveries", params(Pending),
-    responses((status = 200, body = [PendingDelivery]), (status = 404, body = dispatch_schemas::Error)))]
-async fn deliveries(
-    State(app): State<App>,
-    Organization(organization): Organization,
-    Query(which): Query<Pending>,
-) -> Result<Json<Vec<PendingDelivery>>, ApiError> {
-    let mut names: HashMap<SubscriptionId, _> = app
-        .router
-        .statuses()
-        .await
-        .into_iter()
-        .filter(|lane| lane.organization == organization)
-        .map(|lane| (lane.subscription, lane.name))
-        .collect();
-    let limit = which.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT) as usize;
-    let only = match which.subscription {
-        None => None,
-        Some(name) => {
-            names.retain(|_, lane| **lane == *name);
-            let id = names.keys().next().copied();
-            Some(id.ok_or_else(|| ApiError::not_found(format!("subscription {name} not found")))?)
-        }
-    };
-    let pending = app.router.pending(&organization, only, limit).await;
-    let shown = |delivery: dispatch_router::PendingDelivery| PendingDelivery {
-        subscription: match names.get(&delivery.subscription) {
-            Some(name) => name.to_string(),
-            None => delivery.subscription.to_string(),
-        },
-        sequence: delivery.sequence,
-        event_id: delivery.event.id().to_owned(),
-        source: delivery.event.source().to_owned(),
-        ty: delivery.event.ty().to_owned(),
-        attempts: delivery.attempts,
-        reason: delivery.failures.last().map(|failure| failure.reason.clone()),
-        next_attempt: delivery.next_attempt.and_then(time),
-    };
-    Ok(Json(pending.into_iter().map(shown).collect()))
-}
-
-fn time(millis: i64) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp_millis(millis)
 }
 
 fn key(id: &str) -> Result<DeadLetterKey, ApiError> {

@@ -9,6 +9,7 @@ pub(crate) mod organization;
 
 mod base_images;
 mod dead_letters;
+mod deliveries;
 mod driver_types;
 mod drivers;
 mod emission;
@@ -57,6 +58,7 @@ fn documented() -> OpenApiRouter<App> {
         .merge(events::routes())
         .merge(emission::routes())
         .merge(dead_letters::routes())
+        .merge(deliveries::routes())
         .merge(base_images::routes())
         .merge(images::routes())
         .merge(functions::routes())

@@ -1,9 +1,14 @@
 //! Subscriptions.
 
+use std::collections::HashMap;
+
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use dispatch_contract::SubscriptionId;
 use dispatch_schemas::Subscription;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -11,13 +16,14 @@ use super::error::ApiError;
 use super::organization::Organization;
 use super::tags::Tagged;
 use crate::hub::App;
-use crate::subscriptions::shown;
+use crate::subscriptions::with_state;
 
 /// The routes of this resource.
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list, add))
         .routes(routes!(get, update, delete))
+        .routes(routes!(unpark))
 }
 
 /// All subscriptions of the organization.
@@ -29,6 +35,12 @@ async fn list(
     Query(tagged): Query<Tagged>,
 ) -> Result<Json<Vec<Subscription>>, ApiError> {
     let all: Vec<Subscription> = tagged.of(app.store.list(&organization).await?)?;
+    let lanes = app.router.statuses().await;
+    let lanes: HashMap<_, _> = lanes.iter().map(|lane| (lane.subscription.0, lane)).collect();
+    let shown = |one: Subscription| {
+        let lane = lanes.get(&one.id).copied();
+        with_state(one, lane)
+    };
     Ok(Json(all.into_iter().map(shown).collect()))
 }
 
@@ -58,7 +70,9 @@ async fn get(
     Organization(organization): Organization,
     Path(name): Path<String>,
 ) -> Result<Json<Subscription>, ApiError> {
-    Ok(Json(shown(app.store.get(&organization, &name).await?)))
+    let subscription: Subscription = app.store.get(&organization, &name).await?;
+    let lane = app.router.status(SubscriptionId(subscription.id)).await;
+    Ok(Json(with_state(subscription, lane.as_ref())))
 }
 
 /// Replaces a subscription. Events that came before are judged by the filters of their time.
@@ -91,4 +105,40 @@ async fn delete(
     Path(name): Path<String>,
 ) -> Result<Json<Subscription>, ApiError> {
     Ok(Json(app.subscriptions.delete(&app, &organization, &name).await?))
+}
+
+/// Which parked keys; `{}` is all of them.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Unpark {
+    /// Only this one.
+    #[serde(default)]
+    key: Option<String>,
+    /// Leave the parked event out: it becomes a dead letter, and its key goes on behind it.
+    #[serde(default)]
+    skip: bool,
+}
+
+/// How many keys were parked and are not any more.
+#[derive(Debug, Serialize, ToSchema)]
+struct Unparked {
+    unparked: usize,
+}
+
+/// Tries parked keys again, from the parked event on, in order.
+#[utoipa::path(post, path = "/v1/subscription/{subscriptionName}/unpark", tag = "subscription",
+    operation_id = "unparkSubscription",
+    params(("subscriptionName" = String, Path, description = "Name of the subscription")),
+    request_body = Unpark,
+    responses((status = 200, body = Unparked), (status = 400, body = dispatch_schemas::Error), (status = 404, body = dispatch_schemas::Error)))]
+async fn unpark(
+    State(app): State<App>,
+    Organization(organization): Organization,
+    Path(name): Path<String>,
+    Json(which): Json<Unpark>,
+) -> Result<Json<Unparked>, ApiError> {
+    let subscription: Subscription = app.store.get(&organization, &name).await?;
+    let id = SubscriptionId(subscription.id);
+    let unparked = app.router.unpark(id, which.key, which.skip).await.unwrap_or(0);
+    Ok(Json(Unparked { unparked }))
 }

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dispatch_contract::{DeliverySpec, Progress, Sink, SubscriptionId, parse_duration};
+use dispatch_contract::{DeliverySpec, Progress, Rate, Sink, SubscriptionId, parse_duration};
 use dispatch_router::{Filter, FilterVersion, Subscription as Lane};
-use dispatch_schemas::{BackoffPolicy, DeliverySettings, FiltersFrom, Invalid, SinkMode, Subscription};
+use dispatch_schemas::{
+    BackoffPolicy, DeliverySettings, FiltersFrom, Invalid, Order, SinkMode, Subscription,
+};
 use dispatch_sink_http::{Client, HttpSink, Mode, Target};
 
 use crate::functions::Functions;
@@ -123,6 +125,17 @@ fn delivery_spec(settings: &DeliverySettings) -> Result<DeliverySpec, Invalid> {
             Some(most) => usize::try_from(most).map_err(out_of_range("delivery.maxInFlight"))?,
             None => default.max_in_flight,
         },
+        order: match settings.order {
+            Some(Order::Key) => dispatch_contract::Order::Key,
+            Some(Order::None) | None => dispatch_contract::Order::None,
+        },
+        rate: match &settings.rate {
+            Some(rate) => {
+                let rate = rate.as_f64().and_then(Rate::per_second);
+                Some(rate.ok_or_else(|| Invalid::new("delivery.rate", "is out of range"))?)
+            }
+            None => None,
+        },
     })
 }
 
@@ -141,7 +154,8 @@ mod tests {
             DeliverySpec::default()
         );
         let settings: DeliverySettings = serde_json::from_value(json!({
-            "retry": 3, "backoffPolicy": "linear", "backoffDelay": "PT1S", "timeout": "5s", "maxInFlight": 2
+            "retry": 3, "backoffPolicy": "linear", "backoffDelay": "PT1S", "timeout": "5s", "maxInFlight": 2,
+            "order": "key", "rate": 2.5
         }))
         .unwrap();
         let expected = DeliverySpec {
@@ -150,6 +164,8 @@ mod tests {
             backoff_delay: Duration::from_secs(1),
             timeout: Duration::from_secs(5),
             max_in_flight: 2,
+            order: dispatch_contract::Order::Key,
+            rate: Rate::per_second(2.5),
         };
         assert_eq!(delivery_spec(&settings).unwrap(), expected);
     }

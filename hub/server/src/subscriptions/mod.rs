@@ -7,9 +7,10 @@
 mod history;
 mod lane;
 
+use chrono::DateTime;
 use dispatch_contract::{Progress, SubscriptionId};
-use dispatch_router::Subscription as Lane;
-use dispatch_schemas::{Resource as _, Status, Subscription};
+use dispatch_router::{LaneStatus, Subscription as Lane};
+use dispatch_schemas::{DeliveryState, Resource as _, Status, Subscription};
 use dispatch_sink_http::Client;
 use dispatch_store::StoreError;
 use tokio::sync::Mutex;
@@ -138,7 +139,30 @@ fn progress(foundation: &Foundation, subscription: &Subscription) -> Progress {
 fn plain(subscription: &mut Subscription) {
     subscription.status = Some(Status::Ready);
     subscription.reason = None;
+    subscription.deliveries = None;
     subscription.history.clear();
+}
+
+/// As people see it, with how its deliveries stand.
+pub(crate) fn with_state(subscription: Subscription, lane: Option<&LaneStatus>) -> Subscription {
+    Subscription {
+        deliveries: lane.map(state),
+        ..shown(subscription)
+    }
+}
+
+fn state(lane: &LaneStatus) -> DeliveryState {
+    DeliveryState {
+        queued: lane.queued as u64,
+        in_flight: lane.in_flight as u64,
+        retrying: lane.retrying as u64,
+        behind_keys: lane.behind_keys as u64,
+        parked_keys: lane.parked_keys as u64,
+        behind: lane.behind,
+        breaker: lane.breaker.as_str().to_owned(),
+        concurrency: lane.concurrency as u64,
+        held_until: lane.held_until.and_then(DateTime::from_timestamp_millis),
+    }
 }
 
 /// As people see it.

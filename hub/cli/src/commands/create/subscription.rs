@@ -45,6 +45,12 @@ pub(super) struct Subscription {
     /// Attempts under way at once
     #[arg(long, value_name = "N", help_heading = "Delivery")]
     max_in_flight: Option<u32>,
+    /// Whether events wait for earlier ones: none, or key (partitionkey, else subject)
+    #[arg(long, value_name = "ORDER", help_heading = "Delivery", value_parser = ["none", "key"], hide_possible_values = true)]
+    order: Option<String>,
+    /// Attempts per second at most: 100, 0.5
+    #[arg(long, value_name = "N", help_heading = "Delivery", value_parser = number)]
+    rate: Option<serde_json::Number>,
     /// Web hook that gets what could not be delivered
     #[arg(long, value_name = "URL", help_heading = "Delivery")]
     dead_letter_sink: Option<String>,
@@ -78,6 +84,8 @@ impl Subscription {
             ("backoffDelay", self.backoff_delay.map(Value::from)),
             ("timeout", self.timeout.map(Value::from)),
             ("maxInFlight", self.max_in_flight.map(Value::from)),
+            ("order", self.order.map(Value::from)),
+            ("rate", self.rate.map(Value::from)),
             (
                 "deadLetterSink",
                 self.dead_letter_sink.map(|uri| json!({"uri": uri})),
@@ -95,6 +103,11 @@ fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Map<String, Val
         .into_iter()
         .filter_map(|(key, value)| Some((key.to_owned(), value?)));
     said.collect()
+}
+
+/// A number as it was written, whole or not.
+fn number(text: &str) -> Result<serde_json::Number, String> {
+    serde_json::from_str(text).map_err(|_| "write a number: 100, 0.5".to_owned())
 }
 
 /// Checks a duration and leaves it as it was written.
@@ -134,7 +147,8 @@ mod tests {
     fn a_web_hook_has_its_mode_its_filters_and_its_delivery() {
         let body = body(
             "--name s --sink http://sink --sink-mode structured --filter prefix:source=/a --filter exact:type=x --retry 3 \
-             --backoff-policy linear --backoff-delay 1s --timeout PT5S --max-in-flight 2 --dead-letter-sink http://dead",
+             --backoff-policy linear --backoff-delay 1s --timeout PT5S --max-in-flight 2 --order key \
+             --rate 0.5 --dead-letter-sink http://dead",
         );
 
         let expected = json!({
@@ -142,7 +156,7 @@ mod tests {
             "sink": {"uri": "http://sink", "mode": "structured"},
             "filters": [{"prefix": {"source": "/a"}}, {"exact": {"type": "x"}}],
             "delivery": {"retry": 3, "backoffPolicy": "linear", "backoffDelay": "1s", "timeout": "PT5S",
-                "maxInFlight": 2, "deadLetterSink": {"uri": "http://dead"}},
+                "maxInFlight": 2, "order": "key", "rate": 0.5, "deadLetterSink": {"uri": "http://dead"}},
         });
         assert_eq!(body.unwrap(), expected);
     }
@@ -155,6 +169,8 @@ mod tests {
             "f",
             "f --event-type t --sink-mode binary",
             "f --event-type t --timeout soon",
+            "f --event-type t --rate much",
+            "f --event-type t --order subject",
         ] {
             assert!(body(wrong).is_err(), "{wrong}");
         }
