@@ -40,7 +40,7 @@ pub struct Subscription {
     /// How hard it is tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<DeliverySettings>,
-    /// How its deliveries stand. Set by the hub.
+    /// How its deliveries stand. Set by the hub when it is asked for alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deliveries: Option<DeliveryState>,
     /// What the filters were, and from which record of the journal on: for the hub alone, nobody sees it.

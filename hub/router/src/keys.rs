@@ -3,7 +3,8 @@
 //! The owed events of a key are its *line*, in the order of the log. Only the first of a line is out: queued,
 //! under way, or waiting for its next attempt. A few of those behind it are in memory; the others are *set
 //! aside*: no more than their sequence is kept, and they are read from the log again when their turn is near.
-//! What is set aside is always the end of a line, so it comes back in order.
+//! What is set aside is always the end of a line, and of each line only the first set aside is asked back, so it
+//! comes back in order. Lines whose first event is set aside come before those that only want a reserve.
 //!
 //! A key whose first event failed for good is *parked*: its whole line is set aside until somebody says to try
 //! again, or it is *given up*, and its events end as dead letters, in order.
@@ -28,13 +29,26 @@ pub(crate) struct Keys {
     hasher: RandomState,
     lines: HashMap<Key, Line>,
     aside: BTreeMap<Sequence, Aside>,
-    /// Those set aside that are to come back.
-    wanted: BTreeSet<Sequence>,
+    /// Firsts of lines that are set aside and would be out.
+    heads: BTreeSet<Sequence>,
+    /// Of the other lines that want more in memory, the first that is set aside.
+    reserve: BTreeSet<Sequence>,
     /// Since when, the parked event, its key.
     parked: BTreeSet<(Duration, Sequence, Key)>,
     given_up: usize,
     /// Events in memory that wait for an earlier one.
     behind: usize,
+}
+
+/// What may wait in memory for an earlier event of its key, and what by its sequence.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    /// In memory, of one key.
+    pub(crate) of_a_key: usize,
+    /// In memory, of all keys.
+    pub(crate) behind: usize,
+    /// Set aside.
+    pub(crate) aside: usize,
 }
 
 /// An event that is not in memory.
@@ -49,7 +63,22 @@ pub(crate) struct Aside {
 struct Line {
     first: Sequence,
     later: VecDeque<Sequence>,
+    /// So many of them, from the first, are in memory.
+    in_memory: usize,
     state: State,
+}
+
+impl Line {
+    fn last(&self) -> Sequence {
+        self.later.back().copied().unwrap_or(self.first)
+    }
+    /// The first that is set aside.
+    fn first_aside(&self) -> Option<Sequence> {
+        match self.in_memory.checked_sub(1) {
+            None => Some(self.first),
+            Some(later) => self.later.get(later).copied(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -100,46 +129,48 @@ impl Keys {
         Key(self.hasher.hash_one(text))
     }
 
-    /// Takes in a new event of a key, later than all others of that key. At most `share` wait in memory and at
-    /// most `most` by their sequence.
-    pub(crate) fn join(
-        &mut self,
-        key: Key,
-        sequence: Sequence,
-        number: u64,
-        share: usize,
-        most: usize,
-    ) -> Place {
+    /// Takes in a new event of a key, later than all others of that key.
+    pub(crate) fn join(&mut self, key: Key, sequence: Sequence, number: u64, room: Room) -> Place {
         let line = match self.lines.entry(key) {
             Entry::Vacant(place) => {
                 place.insert(Line {
                     first: sequence,
                     later: VecDeque::new(),
+                    in_memory: 1,
                     state: State::Open,
                 });
                 return Place::First;
             }
             Entry::Occupied(line) => line.into_mut(),
         };
-        let last = line.later.back().copied().unwrap_or(line.first);
-        if self.behind < share && !self.aside.contains_key(&last) {
+        if line.first_aside().is_none() && line.in_memory <= room.of_a_key && self.behind < room.behind {
             line.later.push_back(sequence);
+            line.in_memory += 1;
             self.behind += 1;
             return Place::Behind;
         }
-        if self.aside.len() >= most {
+        if self.aside.len() >= room.aside {
             return Place::NoRoom;
         }
         line.later.push_back(sequence);
-        if !matches!(line.state, State::Parked { .. }) {
-            self.wanted.insert(sequence);
-        }
         self.aside.insert(sequence, Aside { key, number });
+        self.want(key, room);
         Place::Aside
     }
 
     /// The first of a line is settled. Returns the event that is out from now on, if it is in memory.
-    pub(crate) fn leave(&mut self, key: Key) -> Option<Sequence> {
+    pub(crate) fn leave(&mut self, key: Key, room: Room) -> Option<Sequence> {
+        self.unwant(key);
+        let line = self.lines.get_mut(&key)?;
+        line.in_memory -= 1;
+        let next = self.advance(key, room)?;
+        let ready = self.lines.get(&key).is_some_and(|line| line.in_memory > 0);
+        self.behind -= usize::from(ready);
+        ready.then_some(next)
+    }
+
+    /// Takes the first of a line out. Returns the one behind it.
+    fn advance(&mut self, key: Key, room: Room) -> Option<Sequence> {
         let line = self.lines.get_mut(&key)?;
         let next = line.later.pop_front();
         if let State::GivenUp { through, .. } = line.state
@@ -153,26 +184,46 @@ impl Keys {
             return None;
         };
         line.first = next;
-        if self.aside.contains_key(&next) {
-            return None;
-        }
-        self.behind -= 1;
+        self.want(key, room);
         Some(next)
+    }
+
+    /// Asks for what a line wants back.
+    fn want(&mut self, key: Key, room: Room) {
+        let Some(line) = self.lines.get(&key) else {
+            return;
+        };
+        let parked = matches!(line.state, State::Parked { .. });
+        let Some(aside) = line.first_aside().filter(|_| !parked) else {
+            return;
+        };
+        if line.in_memory == 0 {
+            self.heads.insert(aside);
+        } else if line.in_memory <= room.of_a_key {
+            self.reserve.insert(aside);
+        }
+    }
+
+    /// Asks for nothing of a line any more.
+    fn unwant(&mut self, key: Key) {
+        if let Some(aside) = self.lines.get(&key).and_then(Line::first_aside)
+            && !self.heads.remove(&aside)
+        {
+            self.reserve.remove(&aside);
+        }
     }
 
     /// The first of a line failed for good. Returns what of the line is in memory, the first included: all of
     /// it is to be [`put_aside`](Self::put_aside).
     pub(crate) fn park(&mut self, now: Duration, key: Key, failed: Failed) -> Vec<Sequence> {
+        self.unwant(key);
         let Some(line) = self.lines.get_mut(&key) else {
             return Vec::new();
         };
         let mut in_memory = vec![line.first];
-        for sequence in &line.later {
-            if !self.wanted.remove(sequence) {
-                in_memory.push(*sequence);
-            }
-        }
+        in_memory.extend(line.later.iter().take(line.in_memory - 1));
         self.behind -= in_memory.len() - 1;
+        line.in_memory = 0;
         line.state = State::Parked {
             since: now,
             failed: Box::new(failed),
@@ -203,10 +254,7 @@ impl Keys {
 
     /// Gives up a parked key with all its events.
     pub(crate) fn give_up(&mut self, key: Key, why: &str) {
-        let last = self
-            .lines
-            .get(&key)
-            .map(|line| line.later.back().copied().unwrap_or(line.first));
+        let last = self.lines.get(&key).map(Line::last);
         self.open(key, last.map(|last| (last, why.into())));
     }
 
@@ -245,8 +293,7 @@ impl Keys {
                 State::GivenUp { through, why, failed }
             }
         };
-        self.wanted.insert(line.first);
-        self.wanted.extend(&line.later);
+        self.heads.insert(line.first);
         true
     }
 
@@ -261,48 +308,52 @@ impl Keys {
         }
     }
 
-    /// The next event to come back; nothing while it would only wait in memory, where `share` wait already.
-    pub(crate) fn wanted(&self, share: usize) -> Option<Sequence> {
-        let sequence = self.wanted.first().copied()?;
-        (self.behind < share || self.is_first(sequence)).then_some(sequence)
+    /// The next event to come back, from `from` on: none for the reserve while enough wait in memory.
+    pub(crate) fn wanted(&self, from: Sequence, room: Room) -> Option<Sequence> {
+        let reserve = || self.reserve.range(from..).next();
+        let next = self.heads.range(from..).next();
+        next.or_else(|| reserve().filter(|_| self.behind < room.behind))
+            .copied()
     }
 
     pub(crate) fn has_wanted(&self) -> bool {
-        !self.wanted.is_empty()
+        !(self.heads.is_empty() && self.reserve.is_empty())
     }
 
-    /// An event is back in memory: it is out, or waits behind others.
-    pub(crate) fn back(&mut self, sequence: Sequence) -> Option<(Aside, Place)> {
-        self.wanted.remove(&sequence);
+    /// A wanted event is back in memory: it is out, or waits behind others.
+    pub(crate) fn back(&mut self, sequence: Sequence, room: Room) -> Option<(Aside, Place)> {
         let aside = self.aside.remove(&sequence)?;
-        if self.is_first_of(aside.key, sequence) {
-            return Some((aside, Place::First));
-        }
-        self.behind += 1;
-        Some((aside, Place::Behind))
+        self.unwant(aside.key);
+        let line = self.lines.get_mut(&aside.key)?;
+        line.in_memory += 1;
+        let first = line.in_memory == 1;
+        self.behind += usize::from(!first);
+        self.want(aside.key, room);
+        let place = match first {
+            true => Place::First,
+            false => Place::Behind,
+        };
+        Some((aside, place))
     }
 
-    fn is_first(&self, sequence: Sequence) -> bool {
-        let aside = self.aside.get(&sequence);
-        aside.is_some_and(|aside| self.is_first_of(aside.key, sequence))
-    }
-
-    fn is_first_of(&self, key: Key, sequence: Sequence) -> bool {
-        self.lines.get(&key).is_some_and(|line| line.first == sequence)
-    }
-
-    /// An event that was set aside is no longer in the log. Returns the event that is out from now on, if that
-    /// is another one in memory.
-    pub(crate) fn lose(&mut self, sequence: Sequence) -> Option<Sequence> {
-        self.wanted.remove(&sequence);
-        let aside = self.aside.remove(&sequence)?;
-        if self.is_first_of(aside.key, sequence) {
-            return self.leave(aside.key);
+    /// A wanted event is no longer in the log.
+    pub(crate) fn lose(&mut self, sequence: Sequence, room: Room) {
+        let Some(aside) = self.aside.remove(&sequence) else {
+            return;
+        };
+        self.unwant(aside.key);
+        let Some(line) = self.lines.get_mut(&aside.key) else {
+            return;
+        };
+        match line.in_memory.checked_sub(1) {
+            None => {
+                self.advance(aside.key, room);
+            }
+            Some(later) => {
+                line.later.remove(later);
+                self.want(aside.key, room);
+            }
         }
-        if let Some(line) = self.lines.get_mut(&aside.key) {
-            line.later.retain(|later| *later != sequence);
-        }
-        None
     }
 
     /// The oldest event that is set aside.

@@ -205,10 +205,10 @@ impl Lane {
     }
 
     /// Takes a settled event out; what waited for it alone is queued.
-    pub(crate) fn release(&mut self, sequence: Sequence) -> Option<Owed> {
+    pub(crate) fn release(&mut self, sequence: Sequence, limits: &Limits) -> Option<Owed> {
         let owed = self.forget(sequence)?;
         if let Some(key) = owed.key {
-            self.next_of(key);
+            self.next_of(key, limits);
         }
         Some(owed)
     }
@@ -246,7 +246,7 @@ impl Lane {
 
     /// Whether a read would help it: it is behind, or wants events back.
     pub(crate) fn is_reading(&self, limits: &Limits) -> bool {
-        self.is_hungry(limits) || self.wants_back(limits).is_some()
+        self.is_hungry(limits) || self.wants_back(0, limits).is_some()
     }
 
     /// When something of it is due: an attempt, the end of a wait for the sink, the end of a key's parking.

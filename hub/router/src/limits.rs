@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::keys::Room;
+
 /// Bounds. The defaults suit a hub on one machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -48,9 +50,13 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Events of a lane that wait in memory for an earlier one of their key.
-    pub(crate) fn behind_share(&self) -> usize {
-        (self.queue_events / 4).max(1)
+    /// What of a lane that keeps order may wait for earlier events.
+    pub(crate) fn room_behind(&self) -> Room {
+        Room {
+            of_a_key: (self.queue_events / 64).max(1),
+            behind: (self.queue_events / 4).max(1),
+            aside: self.set_aside,
+        }
     }
 
     /// Attempts an organization may have under way.

@@ -53,7 +53,7 @@ impl Lane {
             && let Some(key) = committed.event.key()
         {
             let key = keys.key(key);
-            let place = keys.join(key, sequence, number, limits.behind_share(), limits.set_aside);
+            let place = keys.join(key, sequence, number, limits.room_behind());
             joined = Some((key, place));
         }
         let state = match joined {
@@ -77,13 +77,10 @@ impl Lane {
     }
 
     /// The first event of a key is settled.
-    pub(super) fn next_of(&mut self, key: Key) {
-        let next = self.keys.as_mut().and_then(|keys| keys.leave(key));
-        self.queue_again(next);
-    }
-
-    fn queue_again(&mut self, sequence: Option<Sequence>) {
-        if let Some(sequence) = sequence
+    pub(super) fn next_of(&mut self, key: Key, limits: &Limits) {
+        let keys = self.keys.as_mut();
+        let next = keys.and_then(|keys| keys.leave(key, limits.room_behind()));
+        if let Some(sequence) = next
             && let Some(owed) = self.owed.get_mut(&sequence)
         {
             owed.state = State::Queued;
@@ -163,7 +160,7 @@ impl Lane {
     /// Events a lane holds that are new to it; the rest of its room is for those that come back.
     pub(super) fn most_new(&self, limits: &Limits) -> usize {
         match &self.keys {
-            Some(keys) if keys.has_wanted() => limits.queue_events.saturating_sub(limits.behind_share()),
+            Some(keys) if keys.has_wanted() => limits.queue_events - limits.queue_events / 4,
             _ => limits.queue_events,
         }
     }
@@ -173,16 +170,17 @@ impl Lane {
         keys.is_some_and(|keys| keys.aside() >= limits.set_aside)
     }
 
-    /// The next event that is to come back from the log, if there is room for it.
-    pub(crate) fn wants_back(&self, limits: &Limits) -> Option<Sequence> {
-        let wanted = self.keys.as_ref()?.wanted(limits.behind_share())?;
+    /// The next event that is to come back from the log, from `from` on, if there is room for it.
+    pub(crate) fn wants_back(&self, from: Sequence, limits: &Limits) -> Option<Sequence> {
+        let wanted = self.keys.as_ref()?.wanted(from, limits.room_behind())?;
         let room = self.owed.len() < limits.queue_events && self.held_bytes < limits.queue_bytes;
         (room || self.owed.is_empty()).then_some(wanted)
     }
 
     /// An event is back.
-    pub(crate) fn take_back(&mut self, sequence: Sequence, committed: &Committed) {
-        let Some((aside, place)) = self.keys.as_mut().and_then(|keys| keys.back(sequence)) else {
+    pub(crate) fn take_back(&mut self, sequence: Sequence, committed: &Committed, limits: &Limits) {
+        let keys = self.keys.as_mut();
+        let Some((aside, place)) = keys.and_then(|keys| keys.back(sequence, limits.room_behind())) else {
             return;
         };
         let state = match place {
@@ -195,9 +193,10 @@ impl Lane {
         self.hold(sequence, committed, Some(aside.key), state, aside.number);
     }
 
-    /// An event that was set aside is no longer in the log.
-    pub(crate) fn lose(&mut self, sequence: Sequence) {
-        let next = self.keys.as_mut().and_then(|keys| keys.lose(sequence));
-        self.queue_again(next);
+    /// An event that is to come back is no longer in the log.
+    pub(crate) fn lose(&mut self, sequence: Sequence, limits: &Limits) {
+        if let Some(keys) = &mut self.keys {
+            keys.lose(sequence, limits.room_behind());
+        }
     }
 }

@@ -259,7 +259,7 @@ impl Machine {
         let Some(lane) = self.lanes.get_mut(slot) else {
             return;
         };
-        let Some(mut owed) = lane.release(sequence) else {
+        let Some(mut owed) = lane.release(sequence, &self.limits) else {
             return;
         };
         let settlement = Settlement {

@@ -73,17 +73,24 @@ impl Machine {
     }
 
     /// Gives the lane those of the page's events that it wants back, in order, while it has room.
-    pub(super) fn bring_back(&mut self, now: Moment, slot: usize, page: &Page, until: Sequence) {
+    pub(super) fn bring_back(
+        &mut self,
+        now: Moment,
+        slot: usize,
+        page: &Page,
+        from: Sequence,
+        until: Sequence,
+    ) {
         let Some(lane) = self.lanes.get_mut(slot) else {
             return;
         };
-        while let Some(sequence) = lane.wants_back(&self.limits).filter(|s| *s < until) {
+        while let Some(sequence) = lane.wants_back(from, &self.limits).filter(|s| *s < until) {
             let entry = page
                 .entries
                 .binary_search_by_key(&sequence, |entry| entry.sequence);
             let record = entry.ok().map(|n| &page.entries[n].record);
             if let Some(Record::Event(committed)) = record {
-                lane.take_back(sequence, committed);
+                lane.take_back(sequence, committed, &self.limits);
                 continue;
             }
             tracing::error!(
@@ -91,7 +98,7 @@ impl Machine {
                 event = sequence,
                 "an event that waited for its key is no longer in the journal"
             );
-            lane.lose(sequence);
+            lane.lose(sequence, &self.limits);
             let settlement = Settlement {
                 subscription: lane.id,
                 event: sequence,

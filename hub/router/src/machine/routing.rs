@@ -93,7 +93,7 @@ impl Machine {
         };
         let until = page.next.min(self.routed);
         for slot in self.lanes_wanting(from, until) {
-            self.bring_back(now, slot, &page, until);
+            self.bring_back(now, slot, &page, from, until);
             self.mark_later(now.since_start, slot);
             self.touch(slot);
         }
@@ -119,8 +119,8 @@ impl Machine {
             let wanted = self
                 .lanes
                 .get(**slot)
-                .and_then(|lane| lane.wants_back(&self.limits));
-            wanted.is_some_and(|wanted| (from..until).contains(&wanted))
+                .and_then(|lane| lane.wants_back(from, &self.limits));
+            wanted.is_some_and(|wanted| wanted < until)
         });
         wanting.copied().collect()
     }
@@ -186,7 +186,7 @@ impl Machine {
             let Some(lane) = self.lanes.get_mut(slot) else {
                 continue;
             };
-            let back = lane.wants_back(&self.limits);
+            let back = lane.wants_back(0, &self.limits);
             let next = Some(lane.cursor).filter(|_| lane.is_hungry(&self.limits));
             lane.listed.hungry = back.is_some() || next.is_some();
             if !lane.listed.hungry {

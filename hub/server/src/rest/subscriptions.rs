@@ -1,7 +1,5 @@
 //! Subscriptions.
 
-use std::collections::HashMap;
-
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -16,7 +14,7 @@ use super::error::ApiError;
 use super::organization::Organization;
 use super::tags::Tagged;
 use crate::hub::App;
-use crate::subscriptions::with_state;
+use crate::subscriptions::{shown, with_state};
 
 /// The routes of this resource.
 pub(crate) fn routes() -> OpenApiRouter<App> {
@@ -26,7 +24,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(unpark))
 }
 
-/// All subscriptions of the organization.
+/// All subscriptions of the organization, without how their deliveries stand.
 #[utoipa::path(get, path = "/v1/event/subscriptions", tag = "subscription", operation_id = "getSubscriptions",
     params(Tagged), responses((status = 200, body = [Subscription]), (status = 400, body = dispatch_schemas::Error)))]
 async fn list(
@@ -35,12 +33,6 @@ async fn list(
     Query(tagged): Query<Tagged>,
 ) -> Result<Json<Vec<Subscription>>, ApiError> {
     let all: Vec<Subscription> = tagged.of(app.store.list(&organization).await?)?;
-    let lanes = app.router.statuses().await;
-    let lanes: HashMap<_, _> = lanes.iter().map(|lane| (lane.subscription.0, lane)).collect();
-    let shown = |one: Subscription| {
-        let lane = lanes.get(&one.id).copied();
-        with_state(one, lane)
-    };
     Ok(Json(all.into_iter().map(shown).collect()))
 }
 
@@ -60,7 +52,7 @@ async fn add(
     Ok((StatusCode::CREATED, Json(created)))
 }
 
-/// One subscription.
+/// One subscription, with how its deliveries stand.
 #[utoipa::path(get, path = "/v1/event/subscriptions/{subscriptionName}", tag = "subscription",
     operation_id = "getSubscription",
     params(("subscriptionName" = String, Path, description = "Name of the subscription")),
