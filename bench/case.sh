@@ -37,15 +37,16 @@ until_up() {
     exit 1
 }
 
-# start_hub [DATA]: a hub on free ports with its data in $out/DATA; sets $api and $hub_pid. The CLI talks to it from
-# then on.
+# start_hub [DATA] [FLAGS…]: a hub on free ports with its data in $out/DATA; sets $api and $hub_pid. The CLI talks to it
+# from then on.
 start_hub() {
     hub_data=$out/${1:-data}
     DISPATCH_PORT=$(bench port)
     export DISPATCH_PORT DISPATCH_HOST=127.0.0.1 DISPATCH_SCHEME=http DISPATCH_CONFIG=$out/config.json
     export DISPATCH_LOG=${DISPATCH_LOG:-warn}
     api=http://127.0.0.1:$DISPATCH_PORT
-    start hub "$BENCH_BIN/dispatch" server --data "$hub_data" --port "$DISPATCH_PORT" --gateway-port "$(bench port)"
+    start hub "$BENCH_BIN/dispatch" server --data "$hub_data" --port "$DISPATCH_PORT" --gateway-port "$(bench port)" \
+        "${@:2}"
     hub_pid=$pid
     until_up hub "$hub_pid" "$api/healthz"
 }

@@ -4,26 +4,16 @@
 //! costs more than that is waste. Each connection that comes in has one that goes out, fed by a short queue:
 //! when the target is slower than the producers, they wait.
 
-use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Empty};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use http::{StatusCode, Uri};
 
 use crate::commit::Committer;
+use crate::door::{self, Take};
 use crate::forward::{Forwarder, To};
-
-/// Pause after a connection could not be accepted, for instance for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
 /// Where events come from and go to.
 #[derive(clap::Args, Debug)]
@@ -43,44 +33,24 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let committer =
         Committer::start(&args.file).with_context(|| format!("cannot reserve {}", args.file.display()))?;
-    let to = Arc::new(To::new(
-        &args.forward,
-        dispatch_contract::STRUCTURED_CONTENT_TYPE,
-    )?);
-    let listener = TcpListener::bind(&args.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}", args.listen))?;
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(serve(stream, committer.clone(), to.clone()))),
-            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+    let to = Arc::new(To::new(&args.forward)?);
+    door::serve(&args.listen, || Floor {
+        committer: committer.clone(),
+        forwarder: Forwarder::start(to.clone()),
+    })
+    .await
+}
+
+struct Floor {
+    committer: Committer,
+    forwarder: Forwarder,
+}
+
+impl Take for Floor {
+    async fn take(&self, body: Bytes) -> StatusCode {
+        if self.committer.commit(body.clone()).await.is_err() || self.forwarder.forward(body).await.is_err() {
+            return StatusCode::SERVICE_UNAVAILABLE;
         }
+        StatusCode::ACCEPTED
     }
-}
-
-async fn serve(stream: TcpStream, committer: Committer, to: Arc<To>) {
-    stream.set_nodelay(true).unwrap_or_default();
-    let forwarder = Forwarder::start(to);
-    let service = service_fn(|request: Request<Incoming>| async {
-        let status = take(request, &committer, &forwarder).await;
-        let mut response = Response::new(Empty::<Bytes>::new());
-        *response.status_mut() = status;
-        Ok::<_, Infallible>(response)
-    });
-    // The producer's connection broke: what it had acknowledged is on its way all the same.
-    http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await
-        .unwrap_or_default();
-}
-
-async fn take(request: Request<Incoming>, committer: &Committer, forwarder: &Forwarder) -> StatusCode {
-    let Ok(body) = request.into_body().collect().await else {
-        return StatusCode::BAD_REQUEST;
-    };
-    let body = body.to_bytes();
-    if committer.commit(body.clone()).await.is_err() || forwarder.forward(body).await.is_err() {
-        return StatusCode::SERVICE_UNAVAILABLE;
-    }
-    StatusCode::ACCEPTED
 }

@@ -1,6 +1,6 @@
 //! Posts bodies on, one at a time, over a connection that is kept.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,53 +20,70 @@ pub(crate) struct To {
 }
 
 impl To {
-    /// To this URL, as this type.
-    pub(crate) fn new(url: &Uri, content_type: &str) -> anyhow::Result<Self> {
+    /// To this URL, as structured events.
+    pub(crate) fn new(url: &Uri) -> anyhow::Result<Self> {
         let address = address(url)?;
         let path = url.path_and_query().map_or("/", |path| path.as_str());
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: {content_type}\r\ncontent-length: "
-        );
+        let ty = dispatch_contract::STRUCTURED_CONTENT_TYPE;
+        let head =
+            format!("POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: {ty}\r\ncontent-length: ");
         Ok(Self { address, head })
     }
 }
 
-/// One connection out.
+/// One connection out, made when it is needed.
+pub(crate) struct Post {
+    to: Arc<To>,
+    connection: Option<Connection>,
+    request: Vec<u8>,
+}
+
+impl Post {
+    /// One that is not connected yet.
+    pub(crate) fn new(to: Arc<To>) -> Self {
+        Self {
+            to,
+            connection: None,
+            request: Vec::new(),
+        }
+    }
+
+    /// Posts a body, tried once, and returns the status of the answer.
+    pub(crate) async fn post(&mut self, body: &[u8]) -> io::Result<u16> {
+        self.request.clear();
+        self.request.extend_from_slice(self.to.head.as_bytes());
+        write!(self.request, "{}\r\n\r\n", body.len())?;
+        self.request.extend_from_slice(body);
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => Connection::open(&self.to.address).await?,
+        };
+        let status = connection.exchange(&self.request).await?;
+        self.connection = Some(connection);
+        Ok(status)
+    }
+}
+
+/// A connection out with a short queue.
 pub(crate) struct Forwarder(Sender<Bytes>);
 
 impl Forwarder {
-    /// Connects with the first body; ends when this is dropped and everything was posted.
+    /// Ends when this is dropped and everything was posted.
     pub(crate) fn start(to: Arc<To>) -> Self {
         let (sender, bodies) = mpsc::channel(WAITING);
-        drop(tokio::spawn(work(to, bodies)));
+        drop(tokio::spawn(work(Post::new(to), bodies)));
         Self(sender)
     }
 
-    /// Queues a body.
+    /// Queues a body; waits while the queue is full.
     pub(crate) async fn forward(&self, body: Bytes) -> Result<(), mpsc::error::SendError<Bytes>> {
         self.0.send(body).await
     }
 }
 
-/// Nothing is tried again: what the target does not take is missing in the row.
-async fn work(to: Arc<To>, mut bodies: Receiver<Bytes>) {
-    let mut connection = None;
-    let mut request = Vec::new();
+async fn work(mut post: Post, mut bodies: Receiver<Bytes>) {
     while let Some(body) = bodies.recv().await {
-        request.clear();
-        request.extend_from_slice(to.head.as_bytes());
-        // Writing to memory cannot fail.
-        write!(request, "{}\r\n\r\n", body.len()).unwrap_or_default();
-        request.extend_from_slice(&body);
-        let mut open = match connection.take() {
-            Some(open) => open,
-            None => match Connection::open(&to.address).await {
-                Ok(open) => open,
-                Err(_) => continue,
-            },
-        };
-        if open.exchange(&request).await.is_ok() {
-            connection = Some(open);
-        }
+        // What the target does not take is missing in the row.
+        drop(post.post(&body).await);
     }
 }

@@ -216,7 +216,7 @@ mod tests {
             Expected {
                 paths: 1,
                 producers: 2,
-                slow: None,
+                takes: Duration::ZERO,
             },
             clock,
         )

@@ -1,14 +1,16 @@
 //! The load generator: posts CloudEvents to any hub, receives what the hub delivers, and says how fast.
 //!
-//! `run` measures one row; `floor` is the limit to compare a hub with; `port` finds a free port for a script;
+//! `run` measures one row of a load, `start` and `idle` one of a life without; `floor` is the limit to compare a hub with; `port` finds a free port for a script;
 //! `record` puts the rows of a case into one result and `table` prints it. The send time travels in the id of each event, so a
 //! delivery needs no look-up to know its latency. Read `load` first (the producers), then `receive` (the target).
 
 mod alarm;
 mod commit;
+mod door;
 mod event;
 mod floor;
 mod forward;
+mod idle;
 mod load;
 mod machine;
 mod process;
@@ -17,6 +19,8 @@ mod record;
 mod rounds;
 mod row;
 mod sample;
+mod slow;
+mod start;
 mod table;
 mod target;
 mod wire;
@@ -32,6 +36,12 @@ enum Command {
     Run(Box<row::Args>),
     /// Be a server that syncs each body, answers and posts it on, and nothing else
     Floor(floor::Args),
+    /// Be a target that takes its time
+    Slow(slow::Args),
+    /// Start a hub, write how long it takes to its first acknowledgement
+    Start(start::Args),
+    /// Write what a process uses when nobody asks for anything
+    Idle(idle::Args),
     /// Put rows into one result
     Record(record::Args),
     /// Print results as Markdown
@@ -48,6 +58,9 @@ fn main() -> anyhow::Result<()> {
     match command {
         Command::Run(args) => runtime.block_on(row::run(*args)),
         Command::Floor(args) => runtime.block_on(floor::run(args)),
+        Command::Slow(args) => runtime.block_on(slow::run(args)),
+        Command::Start(args) => runtime.block_on(start::run(args)),
+        Command::Idle(args) => runtime.block_on(idle::run(args)),
         Command::Record(args) => record::run(&args),
         Command::Table(args) => table::run(&args),
         Command::Port => {

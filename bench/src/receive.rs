@@ -30,8 +30,6 @@ pub(crate) struct Received {
     pub(crate) distinct: usize,
     /// Deliveries of what was there already.
     pub(crate) repeated: usize,
-    /// Deliveries to the slow path.
-    pub(crate) slow: usize,
     /// From due to delivered.
     pub(crate) latency: Samples,
     /// When the last distinct delivery came.
@@ -48,8 +46,8 @@ pub(crate) struct Expected {
     pub(crate) paths: usize,
     /// Producers of this process.
     pub(crate) producers: usize,
-    /// How long `/slow` takes for each delivery.
-    pub(crate) slow: Option<Duration>,
+    /// How long it takes for each delivery.
+    pub(crate) takes: Duration,
 }
 
 /// A target that listens.
@@ -186,17 +184,10 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
     while messages.read_from(&mut stream).await.is_ok() {
         answers.clear();
         while let Ok(Some(message)) = messages.next() {
-            if let Some(slow) = shared
-                .expected
-                .slow
-                .filter(|_| path(&messages, &message) == "slow")
-            {
-                shared.received().slow += 1;
-                tokio::time::sleep(slow).await;
-            } else {
-                let path = path(&messages, &message).parse().ok();
-                shared.count(path, stamp(&messages, &message));
+            if !shared.expected.takes.is_zero() {
+                tokio::time::sleep(shared.expected.takes).await;
             }
+            shared.count(path(&messages, &message), stamp(&messages, &message));
             answers.extend_from_slice(ANSWER);
         }
         if stream.write_all(&answers).await.is_err() {
@@ -205,13 +196,12 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
     }
 }
 
-/// What follows the slash in the first line.
-fn path<'a>(messages: &'a Messages, message: &Message) -> &'a str {
+/// The number in the first line: `POST /7 HTTP/1.1`.
+fn path(messages: &Messages, message: &Message) -> Option<usize> {
     let head = messages.bytes(&message.head);
     let line = head.split(|&b| b == b'\r').next().unwrap_or_default();
-    let line = std::str::from_utf8(line).unwrap_or_default();
-    let target = line.split(' ').nth(1).unwrap_or_default();
-    target.strip_prefix('/').unwrap_or_default()
+    let target = std::str::from_utf8(line).ok()?.split(' ').nth(1)?;
+    target.strip_prefix('/')?.parse().ok()
 }
 
 fn stamp(messages: &Messages, message: &Message) -> Option<Stamp> {
@@ -251,7 +241,7 @@ mod tests {
         let expected = Expected {
             paths: 3,
             producers: 4,
-            slow: None,
+            takes: Duration::ZERO,
         };
         let target = Target::listen("127.0.0.1:0", expected, Clock::start()).unwrap();
         target.begin(0xbeef);
@@ -273,23 +263,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_slow_path_alone_is_slow() {
+    async fn a_slow_target_counts_when_it_answers() {
         let expected = Expected {
             paths: 1,
             producers: 4,
-            slow: Some(Duration::from_secs(3600)),
+            takes: Duration::from_millis(200),
         };
         let target = Target::listen("127.0.0.1:0", expected, Clock::start()).unwrap();
         target.begin(0xbeef);
         let address = format!("127.0.0.1:{}", target.port);
-        let mut slow = Connection::open(&address).await.unwrap();
-        let mut quick = Connection::open(&address).await.unwrap();
+        let mut connection = Connection::open(&address).await.unwrap();
 
-        let waiting = tokio::spawn(async move { slow.exchange(b"POST /slow HTTP/1.1\r\n\r\n").await });
-        post(&mut quick, "/0", &format!("ce-id: {ID}\r\n"), "").await;
+        let begun = std::time::Instant::now();
+        post(&mut connection, "/0", &format!("ce-id: {ID}\r\n"), "").await;
 
+        assert!(begun.elapsed() >= Duration::from_millis(200));
         assert_eq!(target.distinct(), 1);
-        assert!(!waiting.is_finished());
-        waiting.abort();
     }
 }

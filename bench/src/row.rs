@@ -70,9 +70,6 @@ pub(crate) struct Args {
     /// Seconds without any delivery after which the rest is missing
     #[arg(long, default_value_t = 15.0)]
     patience: f64,
-    /// Seconds that the path /slow takes for each delivery
-    #[arg(long)]
-    slow: Option<f64>,
     /// Process to watch; may be given more than once
     #[arg(long)]
     pid: Vec<u32>,
@@ -98,7 +95,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let expected = Expected {
         paths: args.deliveries.max(args.types),
         producers: args.producers,
-        slow: args.slow.map(Duration::from_secs_f64),
+        takes: Duration::ZERO,
     };
     let target = Target::listen(&args.listen, expected, clock)
         .with_context(|| format!("cannot listen on {}", args.listen))?;
@@ -148,7 +145,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     write(&args.out, &row)
 }
 
-fn write(out: &Path, row: &Value) -> anyhow::Result<()> {
+/// Adds a row to a file of rows.
+pub(crate) fn write(out: &Path, row: &Value) -> anyhow::Result<()> {
     let file = OpenOptions::new().create(true).append(true).open(out);
     file.and_then(|mut file| writeln!(file, "{row}"))
         .with_context(|| format!("cannot write {}", out.display()))
@@ -224,9 +222,6 @@ impl Args {
                 per_second(received.distinct, took)
             });
             row["end_to_end_micros"] = json!(received.latency.latency());
-        }
-        if self.slow.is_some() {
-            row["deliveries_slow"] = json!(received.slow);
         }
         row
     }

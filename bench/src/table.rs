@@ -23,6 +23,9 @@ const COLUMNS: &[(&str, &str, f64)] = &[
     ("of it kernel", "/process/cpu_micros_per_event/system", 1.0),
     ("switches/event", "/process/switches_per_event/voluntary", 1.0),
     ("peak MiB", "/process/rss_peak_bytes", 1_048_576.0),
+    ("peak MiB", "/rss_peak_bytes", 1_048_576.0),
+    ("CPU µs/s", "/cpu_micros_per_second/total", 1.0),
+    ("switches/s", "/switches_per_second/voluntary", 1.0),
     ("start ms", "/start_micros", 1e3),
     ("generator µs/event", "/generator/cpu_micros_per_event/total", 1.0),
 ];

@@ -68,11 +68,13 @@ impl Target {
                 .collect();
         }
         let spread = Spread::of(figures);
-        let met = if self.at_least {
+        let reached = if self.at_least {
             spread.median >= self.bound
         } else {
             spread.median <= self.bound
         };
+        // Ten times nothing is nothing that was measured.
+        let met = reached && spread.median.is_finite();
         Ok(json!({ "target": self.text, "measured": spread, "met": met }))
     }
 }
@@ -84,8 +86,12 @@ mod tests {
     fn judged(target: &str) -> Value {
         let mut rounds = Rounds::default();
         for (hub, floor) in [(30, 40), (10, 20), (90, 100)] {
-            rounds.add(json!({"name": "hub-64", "acks": hub})).unwrap();
-            rounds.add(json!({"name": "floor-64", "acks": floor})).unwrap();
+            rounds
+                .add(json!({"name": "hub-64", "acks": hub, "none": 1}))
+                .unwrap();
+            rounds
+                .add(json!({"name": "floor-64", "acks": floor, "none": 0}))
+                .unwrap();
         }
         target.parse::<Target>().unwrap().judge(&rounds).unwrap()
     }
@@ -98,6 +104,7 @@ mod tests {
         assert_eq!(judged("hub-64~floor-64 acks <= -11")["measured"]["median"], -10.0);
         assert_eq!(judged("hub-64~floor-64 acks <= -11")["met"], false);
         assert_eq!(judged("hub-64 acks <= 30")["met"], true);
+        assert_eq!(judged("hub-64/floor-64 none >= 1")["met"], false);
     }
 
     #[test]
