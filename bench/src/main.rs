@@ -1,6 +1,6 @@
 //! The load generator: posts CloudEvents to any hub, receives what the hub delivers, and says how fast.
 //!
-//! `run` measures one row of a load, `start` and `idle` one of a life without; `floor` is the limit to compare a hub with; `port` finds a free port for a script;
+//! `run` measures one row of a load, `start` and `idle` one of a life without; `floor` is the limit to compare a hub with and `nats-bridge` makes a peer of NATS; `port` finds a free port for a script;
 //! `record` puts the rows of a case into one result and `table` prints it. The send time travels in the id of each event, so a
 //! delivery needs no look-up to know its latency. Read `load` first (the producers), then `receive` (the target).
 
@@ -13,6 +13,7 @@ mod forward;
 mod idle;
 mod load;
 mod machine;
+mod nats;
 mod process;
 mod receive;
 mod record;
@@ -36,6 +37,8 @@ enum Command {
     Run(Box<row::Args>),
     /// Be a server that syncs each body, answers and posts it on, and nothing else
     Floor(floor::Args),
+    /// Be a bridge between HTTP and NATS JetStream, to compare with
+    NatsBridge(nats::Args),
     /// Be a target that takes its time
     Slow(slow::Args),
     /// Start a hub, write how long it takes to its first acknowledgement
@@ -58,6 +61,7 @@ fn main() -> anyhow::Result<()> {
     match command {
         Command::Run(args) => runtime.block_on(row::run(*args)),
         Command::Floor(args) => runtime.block_on(floor::run(args)),
+        Command::NatsBridge(args) => runtime.block_on(nats::run(args)),
         Command::Slow(args) => runtime.block_on(slow::run(args)),
         Command::Start(args) => runtime.block_on(start::run(args)),
         Command::Idle(args) => runtime.block_on(idle::run(args)),
