@@ -13,11 +13,10 @@ use crate::error::OpenError;
 use crate::frame::FRAME_HEAD;
 use crate::header::{Found, HEADER_BLOCK, Header, VERSION};
 use crate::kept;
+use crate::patience::read_most;
 use crate::segment::{Segment, first_of, path_of};
 
 const LOCK: &str = "lock";
-/// A head that cannot be read is read this often.
-const TRIES: u32 = 3;
 
 /// Makes the folder if it is not there and takes it for this process alone.
 pub(crate) fn lock_folder(dir: &Path) -> Result<File, OpenError> {
@@ -198,22 +197,7 @@ impl Inventory {
 
 /// Reads the head; what cannot be read, although it was tried again, is damage and not an error.
 fn read_head(file: &dyn DiskFile) -> Found {
-    for _ in 1..TRIES {
-        if let Found::Header { header, whole: true } = try_head(file) {
-            return Found::Header { header, whole: true };
-        }
-    }
-    try_head(file)
-}
-
-fn try_head(file: &dyn DiskFile) -> Found {
     let mut block = vec![0u8; HEADER_BLOCK];
-    let mut done = 0;
-    while done < block.len() {
-        match file.read_at(&mut block[done..], done as u64) {
-            Ok(n) if n > 0 => done += n,
-            Ok(_) | Err(_) => break,
-        }
-    }
+    read_most(file, &mut block, 0);
     Header::decode(&block)
 }

@@ -32,6 +32,7 @@ mod manual;
 mod meters;
 mod opening;
 mod options;
+mod patience;
 mod queue;
 mod reading;
 mod recent;

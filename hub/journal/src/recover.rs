@@ -25,6 +25,7 @@ use crate::index::Index;
 use crate::kept;
 use crate::ledger::Ledger;
 use crate::options::Options;
+use crate::patience::read_most;
 use crate::reading::undecodable;
 use crate::record::decode_group;
 use crate::scan::{Scanner, Step};
@@ -381,9 +382,8 @@ fn write_again(active: &Active, from: u64) -> io::Result<()> {
         let next = (at + 1).next_multiple_of(sector.len() as u64).min(active.end);
         let part = &mut sector[..(next - at) as usize];
         // A sector that cannot be read is damage and was named as such.
-        if let Ok(read) = active.file.read_at(part, at) {
-            active.file.write_at(&part[..read], at)?;
-        }
+        let read = read_most(&*active.file, part, at);
+        active.file.write_at(&part[..read], at)?;
         at = next;
     }
     Ok(())

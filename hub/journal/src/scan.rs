@@ -8,6 +8,7 @@ use std::io;
 
 use crate::disk::DiskFile;
 use crate::frame::{ALIGN, FRAME_HEAD, FRAME_MAGIC, FrameHead};
+use crate::patience::read_most;
 
 /// Bytes read at a time.
 const READ_AHEAD: usize = 256 * 1024;
@@ -186,16 +187,8 @@ impl<'a> Scanner<'a> {
     fn sector(&self, rest: &mut [u8], at: u64) -> usize {
         let left = SECTOR - (at % SECTOR as u64) as usize;
         let part = left.min(rest.len());
-        let mut done = 0;
-        while done < part {
-            match self.file.read_at(&mut rest[done..part], at + done as u64) {
-                Ok(n) if n > 0 => done += n,
-                Ok(_) | Err(_) => {
-                    rest[done..part].fill(0);
-                    break;
-                }
-            }
-        }
+        let done = read_most(self.file, &mut rest[..part], at);
+        rest[done..part].fill(0);
         part
     }
 }

@@ -267,6 +267,30 @@ async fn a_head_that_cannot_be_read_at_once_is_read_again_and_not_given_up() {
 }
 
 #[tokio::test]
+async fn an_opening_that_cannot_read_something_at_once_takes_nothing_for_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(dir.path(), &unread());
+    for n in 0..40 {
+        append(&journal, sized(&n.to_string(), 3000)).await;
+    }
+    soon(journal.close()).await;
+
+    for spared in 0..20 {
+        let folder = tempfile::tempdir().unwrap();
+        copy(dir.path(), folder.path());
+        let disk = FaultyDisk::idle();
+        disk.0.spared_reads.store(spared, Ordering::SeqCst);
+        disk.0.reads.store(2, Ordering::SeqCst);
+
+        let (journal, recovered) = disk.open(folder.path(), &unread());
+
+        assert_eq!(recovered.damage, [], "after {spared} reads");
+        assert_eq!(read_all(&journal).await.len(), 40);
+        soon(journal.close()).await;
+    }
+}
+
+#[tokio::test]
 async fn settlements_go_on_after_a_full_disk_refuses_events() {
     let dir = tempfile::tempdir().unwrap();
     let disk = FaultyDisk::default();

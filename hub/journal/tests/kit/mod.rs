@@ -235,6 +235,10 @@ pub struct Faults {
     pub short: AtomicBool,
     /// Reads fail so often.
     pub reads: AtomicUsize,
+    /// So many reads before these do not.
+    pub spared_reads: AtomicUsize,
+    /// Names cannot be made durable.
+    pub names: AtomicBool,
     /// Files cannot be opened to be read so often: there are no descriptors left.
     pub opens: AtomicUsize,
     /// Files are not made shorter.
@@ -295,6 +299,9 @@ impl Disk for FaultyDisk {
         RealDisk.list(dir)
     }
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        if self.0.names.load(Ordering::SeqCst) {
+            return Err(io::Error::other("folder sync fault"));
+        }
         if self.0.idle.load(Ordering::SeqCst) {
             return Ok(());
         }
@@ -304,9 +311,11 @@ impl Disk for FaultyDisk {
 
 impl DiskFile for FaultyFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let left = &self.faults.reads;
-        let fail = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
-        if fail.is_ok() {
+        let counts_down = |left: &AtomicUsize| {
+            let left = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+            left.is_ok()
+        };
+        if !counts_down(&self.faults.spared_reads) && counts_down(&self.faults.reads) {
             return Err(io::Error::other("read fault"));
         }
         self.file.read_at(buffer, offset)
