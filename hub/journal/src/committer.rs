@@ -173,7 +173,13 @@ impl Committer {
                     remove_quietly(&*self.view.disk, &spare.path);
                     return Err(error);
                 }
-                let mut fresh = spare.adopt(&*self.view.disk, &self.view.dir, header, length)?;
+                // The folder may have the new name all the same, and then the old segment has ended: whatever comes
+                // next begins a segment of that name again.
+                let adopted = spare.adopt(&*self.view.disk, &self.view.dir, header, length);
+                if let (Err(_), Some(active)) = (&adopted, &mut self.active) {
+                    active.failed = true;
+                }
+                let mut fresh = adopted?;
                 fresh.reserved = reserved;
                 self.view.add_segment(fresh.segment.clone());
                 if let Some(sealed) = self.active.replace(fresh)

@@ -71,6 +71,10 @@ pub(crate) fn recover(
     options: &Options,
 ) -> Result<Recovery, OpenError> {
     let inventory = Inventory::take(disk, dir)?;
+    if !inventory.segments.is_empty() {
+        // The process before this one may have given a segment its name and failed to make that durable.
+        disk.sync_dir(dir).map_err(|e| OpenError::of(dir, e))?;
+    }
     let recover = Recover {
         disk,
         clock,

@@ -291,6 +291,50 @@ async fn an_opening_that_cannot_read_something_at_once_takes_nothing_for_damaged
 }
 
 #[tokio::test]
+async fn a_new_segment_without_a_durable_name_ends_the_old_one_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::default();
+    let (journal, _) = disk.open(dir.path(), &unread());
+    append(&journal, sized("fills most of the segment", 50_000)).await;
+
+    disk.0.names.store(true, Ordering::SeqCst);
+    assert!(unavailable(
+        &try_append(&journal, sized("begins the next", 20_000)).await
+    ));
+    disk.0.names.store(false, Ordering::SeqCst);
+    append(&journal, sized("would fit into the old one", 100)).await;
+
+    let crashed = dir.path().join("crashed");
+    copy(dir.path(), &crashed);
+    soon(journal.close()).await;
+    for folder in [dir.path(), &crashed] {
+        let (journal, recovered) = open(folder, &unread());
+        let expected = ["fills most of the segment", "would fit into the old one"];
+        assert_eq!(ids(&read_all(&journal).await), expected);
+        assert_eq!(recovered.damage, []);
+        soon(journal.close()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_journal_whose_names_cannot_be_made_durable_is_not_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::default();
+    let (journal, _) = disk.open(dir.path(), &unread());
+    append(&journal, group(&["a"])).await;
+    soon(journal.close()).await;
+
+    disk.0.names.store(true, Ordering::SeqCst);
+    let refused = dispatch_journal::Journal::open_on(std::sync::Arc::new(disk.clone()), dir.path(), unread());
+    assert!(refused.is_err(), "nobody knows whether its segment has its name");
+
+    disk.0.names.store(false, Ordering::SeqCst);
+    let (journal, _) = disk.open(dir.path(), &unread());
+    assert_eq!(ids(&read_all(&journal).await), ["a"]);
+    soon(journal.close()).await;
+}
+
+#[tokio::test]
 async fn settlements_go_on_after_a_full_disk_refuses_events() {
     let dir = tempfile::tempdir().unwrap();
     let disk = FaultyDisk::default();
