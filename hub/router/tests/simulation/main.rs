@@ -11,9 +11,9 @@ mod world;
 
 use std::time::Duration;
 
-use dispatch_contract::Log as _;
+use dispatch_contract::{Event, Log as _};
 use proptest::prelude::*;
-use steps::{LANES, Note, Reply, filters, step};
+use steps::{LANES, Note, ORGANIZATIONS, Reply, filters, step};
 use world::World;
 
 proptest! {
@@ -82,4 +82,31 @@ fn what_was_settled_is_not_tried_again_after_a_restart_from_an_older_head() {
     world.check_end();
     let times = world.log.settlements(world.subscriptions[&0].0.id).len();
     assert_eq!(times, 12);
+}
+
+#[test]
+fn a_lane_without_room_for_the_next_event_does_not_read_it_again_and_again() {
+    let mut world = World::new(&[1, 0, 0, 0, 0]);
+    let sized = |id: &str, bytes: usize| {
+        Event::builder(id, "/sim", "a.one").json(format!("\"{}\"", "x".repeat(bytes)))
+    };
+    for (id, bytes) in [("waits", 10), ("large", 550)] {
+        let event = sized(id, bytes).build().unwrap();
+        world.log.append_to(ORGANIZATIONS[0], event, None);
+    }
+    world.poll();
+    world.follow(2);
+    world.poll();
+    world.answer(0, Reply::Release);
+    world.poll();
+    world.read(0, 5, false);
+
+    world.poll();
+    assert!(
+        world.reads.is_empty(),
+        "there is no room before the other event is settled"
+    );
+
+    world.come_to_rest();
+    world.check_end();
 }
