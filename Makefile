@@ -2,7 +2,7 @@
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BINARIES := -p dispatch-cli -p dispatch-driver-cron -p dispatch-driver-vcenter
 
-.PHONY: run test build peers lint deny unit doc soak bench clean
+.PHONY: run test build peers lint deny unit doc soak seed bench clean
 
 ## A hub with its data in ./.dispatch, seeded on its first start. Ctrl-C stops it.
 run:
@@ -37,6 +37,11 @@ soak:
 	cargo build --release -p dispatch-cli
 	KILL_CYCLES=$(or $(KILL_CYCLES),2000) DISPATCH_BINARY=$(abspath $(TARGET))/release/dispatch \
 		cargo nextest run --profile soak -p dispatch-cli --test kill_cycles --no-capture
+	cargo test --release -p dispatch-simulation --test soak -- --ignored --nocapture as_many_seeds
+
+## One simulated world and its whole story: make seed SEED=4711
+seed:
+	SEED=$(SEED) cargo test -q -p dispatch-simulation --test soak -- --ignored --nocapture one_seed
 
 ## The whole-pipeline cases; results go to bench/results/.
 bench:
