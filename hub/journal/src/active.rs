@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use dispatch_contract::Sequence;
 
+use crate::chain::{LINK, Stamp};
 use crate::clock::Clock;
 use crate::disk::{Disk, DiskFile};
 use crate::frame::FRAME_HEAD;
@@ -17,7 +18,7 @@ const SMALLEST: u64 = 256 * 1024;
 /// The reserve is not smaller than this, if that much is wanted.
 const SMALLEST_RESERVE: u64 = 1 << 20;
 /// Kept free for the mark at the end.
-const MARGIN: u64 = FRAME_HEAD as u64;
+pub(crate) const MARGIN: u64 = (FRAME_HEAD + LINK) as u64;
 
 /// The segment that groups are written to.
 #[derive(Debug)]
@@ -27,7 +28,10 @@ pub(crate) struct Active {
     /// The next frame goes here; everything before is durable.
     pub(crate) end: u64,
     pub(crate) capacity: u64,
-    /// A write or a sync failed: what is behind `end` is unknown, so nothing is written here any more.
+    /// For the next frame.
+    pub(crate) stamp: Stamp,
+    /// Nothing is written here any more: a write or a sync failed, so what is behind `end` is unknown; or the chain was
+    /// switched on or off.
     pub(crate) failed: bool,
     /// Begun with the reserve: events are not taken here.
     pub(crate) reserved: bool,
@@ -95,7 +99,14 @@ impl Spare {
     }
 
     /// Gives the written and synced file its place in the journal.
-    pub(crate) fn adopt(self, disk: &dyn Disk, dir: &Path, header: Header, end: u64) -> io::Result<Active> {
+    pub(crate) fn adopt(
+        self,
+        disk: &dyn Disk,
+        dir: &Path,
+        header: Header,
+        stamp: Stamp,
+        end: u64,
+    ) -> io::Result<Active> {
         let path = path_of(dir, header.first);
         disk.rename(&self.path, &path)?;
         disk.sync_dir(dir)?;
@@ -106,6 +117,7 @@ impl Spare {
             file: self.file,
             end,
             capacity: self.capacity,
+            stamp,
             failed: false,
             reserved: false,
         })
@@ -137,6 +149,7 @@ pub(crate) fn new_header(
     first: Sequence,
     previous: Sequence,
     seed: u64,
+    chained: bool,
 ) -> Header {
     Header {
         first,
@@ -144,5 +157,6 @@ pub(crate) fn new_header(
         created,
         salt: clock.salt(),
         seed,
+        chained,
     }
 }

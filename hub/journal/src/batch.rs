@@ -5,9 +5,10 @@ use std::io;
 
 use dispatch_contract::{Committed, Placed, Record, Sequence};
 
-use crate::active::{Spare, is_full, new_header, remove_quietly};
+use crate::active::{MARGIN, Spare, is_full, new_header, remove_quietly};
+use crate::chain::{LINK, Link, Stamp};
 use crate::committer::{BATCH_BYTES, Committer};
-use crate::frame::{self, FRAME_HEAD, FrameKind, Label, framed};
+use crate::frame::{self, FrameKind, Label, framed};
 use crate::header::Header;
 use crate::lock::lock;
 use crate::queue::Item;
@@ -17,7 +18,6 @@ use crate::segment::Place;
 /// Where a batch goes.
 pub(crate) enum Target {
     Active {
-        seed: u32,
         room: u64,
     },
     Fresh {
@@ -36,6 +36,8 @@ pub(crate) struct Batch {
     pub(crate) first: Sequence,
     pub(crate) arrival: i64,
     pub(crate) frames: Vec<Place>,
+    /// For the frame behind the batch.
+    pub(crate) stamp: Stamp,
 }
 
 pub(crate) struct Staged {
@@ -48,28 +50,32 @@ impl Committer {
     pub(crate) fn stage(&mut self, items: &mut VecDeque<Item>) -> io::Result<Batch> {
         self.buffer.clear();
         self.buffer.shrink_to(2 * BATCH_BYTES);
-        let needed = items.front().map_or(0, |i| framed(i.bytes));
+        let overhead = self.active.as_ref().map_or(0, |a| a.stamp.overhead());
+        let overhead = overhead.max(if self.chain { LINK } else { 0 });
+        let needed = items.front().map_or(0, |i| framed(i.bytes + overhead));
         let may_use_reserve = items.front().is_none_or(Item::may_use_reserve);
-        let target = self.target(needed, may_use_reserve)?;
-        let (seed, mut room, base) = match &target {
-            Target::Active { seed, room } => (*seed, *room, self.active.as_ref().map_or(0, |a| a.end)),
-            Target::Fresh { header, room, .. } => (header.checksum_seed(), *room, 0),
+        let (target, stamp) = self.target(needed, may_use_reserve)?;
+        let (mut room, base) = match &target {
+            Target::Active { room } => (*room, self.active.as_ref().map_or(0, |a| a.end)),
+            Target::Fresh { room, .. } => (*room, 0),
         };
         let reserved = match &target {
             Target::Active { .. } => self.active.as_ref().is_some_and(|a| a.reserved),
             Target::Fresh { reserved, .. } => *reserved,
         };
-        let fits = |item: &Item, room| framed(item.bytes) <= room && (!reserved || item.may_use_reserve());
+        let size = |item: &Item| framed(item.bytes + overhead);
+        let fits = |item: &Item, room| size(item) <= room && (!reserved || item.may_use_reserve());
         let mut batch = Batch {
             target,
             staged: Vec::with_capacity(items.len()),
             first: self.next,
             arrival: self.view.clock.wall(),
             frames: Vec::with_capacity(items.len()),
+            stamp,
         };
         let mut next = self.next;
         while let Some(item) = items.pop_front_if(|i| fits(i, room)) {
-            room -= framed(item.bytes);
+            room -= size(&item);
             let start = self.buffer.len();
             let label = Label {
                 kind: FrameKind::Group,
@@ -78,7 +84,7 @@ impl Committer {
                 arrival: batch.arrival,
                 durable: self.next - 1,
             };
-            let placed = self.encode(&item, label, seed);
+            let placed = self.encode(&item, label, &mut batch.stamp);
             if let Some(written) = placed.1 {
                 batch.frames.push(Place {
                     sequence: next,
@@ -96,9 +102,9 @@ impl Committer {
 
     /// Writes a group's frame, without the events that are known. Says where each event is and how many records
     /// were written, if any.
-    fn encode(&mut self, item: &Item, label: Label, seed: u32) -> (Vec<Placed>, Option<u32>) {
+    fn encode(&mut self, item: &Item, label: Label, stamp: &mut Stamp) -> (Vec<Placed>, Option<u32>) {
         let out = &mut self.buffer;
-        let start = frame::begin(out);
+        let start = frame::begin(out, stamp);
         let mut next = label.first;
         let mut placed = Vec::with_capacity(item.group.events.len());
         for (event, identity) in item.group.events.iter().zip(&item.identities) {
@@ -130,20 +136,17 @@ impl Committer {
             return (placed, None);
         }
         let count = (next - label.first) as u32;
-        frame::finish(out, start, Label { count, ..label }, seed);
+        frame::finish(out, start, Label { count, ..label }, stamp);
         (placed, Some(count))
     }
 
     /// The active segment if `needed` bytes fit, else a new one whose head and snapshot are put into the buffer.
-    fn target(&mut self, needed: u64, may_use_reserve: bool) -> io::Result<Target> {
+    fn target(&mut self, needed: u64, may_use_reserve: bool) -> io::Result<(Target, Stamp)> {
         if let Some(active) = &self.active
             && active.room() >= needed
             && (may_use_reserve || !active.reserved)
         {
-            return Ok(Target::Active {
-                seed: active.segment.header.checksum_seed(),
-                room: active.room(),
-            });
+            return Ok((Target::Active { room: active.room() }, active.stamp));
         }
         let previous = self.active.as_ref().map_or(0, |active| {
             let header = &active.segment.header;
@@ -160,9 +163,15 @@ impl Committer {
             self.next,
             previous,
             self.identity_seed,
+            self.chain,
         );
+        let before = self.active.as_ref().and_then(|a| a.stamp.link);
+        let mut stamp = Stamp {
+            seed: header.checksum_seed(),
+            link: self.chain.then(|| before.unwrap_or(Link::START)),
+        };
         self.buffer.extend_from_slice(&header.encode());
-        let start = frame::begin(&mut self.buffer);
+        let start = frame::begin(&mut self.buffer, &stamp);
         lock(&self.view.ledger).encode(&mut self.buffer);
         let label = Label {
             kind: FrameKind::Snapshot,
@@ -171,15 +180,16 @@ impl Committer {
             arrival: header.created,
             durable: self.next - 1,
         };
-        frame::finish(&mut self.buffer, start, label, header.checksum_seed());
+        frame::finish(&mut self.buffer, start, label, &mut stamp);
         let snapshot = (self.buffer.len() - start) as u64;
         let (spare, reserved) = self.spare(snapshot, needed, may_use_reserve)?;
-        Ok(Target::Fresh {
+        let target = Target::Fresh {
             room: spare.room(snapshot),
             spare,
             header,
             reserved,
-        })
+        };
+        Ok((target, stamp))
     }
 
     /// A file for a new segment. With `may_use_reserve` it may be the one that is kept free (then true); without, it
@@ -194,7 +204,7 @@ impl Committer {
             }
             remove_quietly(&*self.view.disk, &spare.path);
         }
-        let whole = self.buffer.len() as u64 + needed + 2 * FRAME_HEAD as u64;
+        let whole = self.buffer.len() as u64 + needed + 2 * MARGIN;
         let view = &self.view;
         let number = view.number_spare();
         match Spare::prepare(&*view.disk, &view.dir, number, self.segment_bytes, whole) {

@@ -13,6 +13,7 @@ use dispatch_contract::{AppendError, Appended, Entry, Page, Sequence};
 
 use crate::active::{Active, is_full, remove_quietly};
 use crate::batch::{Batch, Staged, Target, records};
+use crate::chain::Stamp;
 use crate::frame;
 use crate::identities::Identities;
 use crate::lock::lock;
@@ -40,6 +41,7 @@ pub(crate) struct Committer {
     pub(crate) identities: Identities,
     pub(crate) identity_seed: u64,
     pub(crate) segment_bytes: u64,
+    pub(crate) chain: bool,
     pub(crate) reserve_bytes: u64,
     pub(crate) buffer: Vec<u8>,
     /// The disk did not take the last batch.
@@ -122,9 +124,10 @@ impl Committer {
             first,
             arrival,
             frames,
+            stamp,
         } = batch;
         let started = self.view.clock.elapsed();
-        if let Err(error) = self.store(target, &frames) {
+        if let Err(error) = self.store(target, stamp, &frames) {
             self.identities.retract(first);
             for staged in staged.into_iter().rev() {
                 items.push_front(staged.item);
@@ -141,7 +144,7 @@ impl Committer {
     }
 
     /// Writes the buffer and makes it durable.
-    fn store(&mut self, target: Target, frames: &[Place]) -> io::Result<()> {
+    fn store(&mut self, target: Target, stamp: Stamp, frames: &[Place]) -> io::Result<()> {
         let length = self.buffer.len() as u64;
         match target {
             Target::Active { .. } => {
@@ -156,6 +159,7 @@ impl Committer {
                     active.failed = true;
                     return Err(error);
                 }
+                active.stamp = stamp;
                 active.end += length;
                 active.segment.set_end(active.end);
             }
@@ -175,7 +179,7 @@ impl Committer {
                 }
                 // The folder may have the new name all the same, and then the old segment has ended: whatever comes
                 // next begins a segment of that name again.
-                let adopted = spare.adopt(&*self.view.disk, &self.view.dir, header, length);
+                let adopted = spare.adopt(&*self.view.disk, &self.view.dir, header, stamp, length);
                 if let (Err(_), Some(active)) = (&adopted, &mut self.active) {
                     active.failed = true;
                 }
@@ -282,12 +286,8 @@ impl Committer {
 
     /// Marks the end, gives back free space and stops the upkeep.
     pub(crate) fn finish(self) {
-        if let Some(active) = self.active.filter(|a| !a.failed) {
-            let mark = frame::mark(
-                self.next,
-                self.view.own_time(),
-                active.segment.header.checksum_seed(),
-            );
+        if let Some(mut active) = self.active.filter(|a| !a.failed) {
+            let mark = frame::mark(self.next, self.view.own_time(), &mut active.stamp);
             let done = active
                 .file
                 .write_at(&mark, active.end)

@@ -32,6 +32,9 @@ pub enum DamageKind {
     Segment,
     /// The oldest segment files are gone, and it was not retention that removed them.
     Missing,
+    /// The group can be read and is not what was written, or what followed it was taken out: the next one carries another
+    /// hash.
+    Altered,
 }
 
 impl Damage {
@@ -46,6 +49,7 @@ impl fmt::Display for Damage {
         let (path, offset, bytes) = (self.segment.display(), self.offset, self.bytes);
         match self.kind {
             DamageKind::Missing => write!(f, "{path} is missing, ")?,
+            DamageKind::Altered => return self.fmt_altered(f),
             _ => write!(f, "{path} at byte {offset}: {bytes} bytes unreadable, ")?,
         }
         match (&self.missing, self.kind) {
@@ -59,6 +63,21 @@ impl fmt::Display for Damage {
             ),
             (Some(m), _) => write!(f, "records {} to {} lost", m.start(), m.end()),
         }
+    }
+}
+
+impl Damage {
+    fn fmt_altered(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (path, offset) = (self.segment.display(), self.offset);
+        write!(f, "{path} at byte {offset}: ")?;
+        match &self.missing {
+            Some(m) => write!(f, "records {} to {} were altered", m.start(), m.end())?,
+            None => write!(f, "a group without records was altered")?,
+        }
+        write!(
+            f,
+            ", or what followed was taken out: the next group carries another hash"
+        )
     }
 }
 

@@ -67,7 +67,7 @@ pub(crate) struct Inventory {
     pub(crate) kept: Option<Sequence>,
     /// Where that file would be.
     dir: PathBuf,
-    /// Files that are no part of the journal yet.
+    /// Files that are no part of the journal yet, or not any more.
     pub(crate) drafts: Vec<PathBuf>,
 }
 
@@ -139,7 +139,21 @@ impl Inventory {
         inventory.kept = kept::load(disk, dir);
         inventory.segments.sort_by_key(|s| s.header.first);
         inventory.lost.sort_by_key(|l| l.first);
+        inventory.outlive();
         Ok(inventory)
+    }
+
+    /// Segments that retention removed: when the power goes, names may come back that were removed before others.
+    fn outlive(&mut self) {
+        let Some(kept) = self.kept else {
+            return;
+        };
+        let behind = self.segments.iter().skip(1);
+        let outlived = behind.take_while(|next| next.header.first <= kept).count();
+        for segment in self.segments.drain(..outlived) {
+            self.drafts.push(segment.index_path());
+            self.drafts.push(segment.path.clone());
+        }
     }
 
     /// First sequence of the segment behind the `n`-th.

@@ -10,7 +10,7 @@
 //! 28  u8  kind: 1 group, 2 snapshot, 3 mark; three zero bytes
 //! 32  i64 arrival, Unix milliseconds
 //! 40  u64 the last sequence that was durable when this was written
-//! 48  body, then zeros up to a multiple of 8
+//! 48  body (in a chained segment: 32 bytes, the hash of the frame before, first), then zeros up to a multiple of 8
 //! ```
 //! Both checksums are CRC-32C and start from the segment's salt, so that bytes of another segment, or bytes a
 //! sender chose, are never taken for a frame of this one. The head has a checksum of its own so that a damaged
@@ -18,10 +18,13 @@
 
 use dispatch_contract::Sequence;
 
+use crate::chain::{LINK, Link, Stamp};
 use crate::header::{u32_at, u64_at};
 
 /// Size of a frame's head.
 pub(crate) const FRAME_HEAD: usize = 48;
+/// The part of it that its checksum covers.
+const COVERED: usize = FRAME_HEAD - 8;
 /// Frames begin at multiples of this.
 pub(crate) const ALIGN: usize = 8;
 /// The first bytes of every frame.
@@ -72,6 +75,28 @@ impl FrameHead {
         body.len() == self.body() && crc32c::crc32c_append(seed, body) == self.body_checksum
     }
 
+    /// The bytes behind the checksum, which it covers.
+    fn covered(&self) -> [u8; COVERED] {
+        let mut bytes = [0; COVERED];
+        bytes[..4].copy_from_slice(&self.length.to_le_bytes());
+        bytes[4..8].copy_from_slice(&self.body_checksum.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.first.to_le_bytes());
+        bytes[16..20].copy_from_slice(&self.count.to_le_bytes());
+        bytes[20] = match self.kind {
+            FrameKind::Group => 1,
+            FrameKind::Snapshot => 2,
+            FrameKind::Mark => 3,
+        };
+        bytes[24..32].copy_from_slice(&self.arrival.to_le_bytes());
+        bytes[32..].copy_from_slice(&self.durable.to_le_bytes());
+        bytes
+    }
+
+    /// What the next frame of a chain carries. The body is the whole one.
+    pub(crate) fn hash(&self, body: &[u8]) -> Link {
+        Link::of(&self.covered(), body)
+    }
+
     /// Reads a head if these bytes are one.
     pub(crate) fn decode(bytes: &[u8], seed: u32) -> Option<Self> {
         let bytes = bytes.get(..FRAME_HEAD)?;
@@ -100,10 +125,13 @@ pub(crate) fn framed(length: usize) -> u64 {
     (FRAME_HEAD + length).next_multiple_of(ALIGN) as u64
 }
 
-/// Begins a frame at the end of `out`; the body follows, then [`finish`].
-pub(crate) fn begin(out: &mut Vec<u8>) -> usize {
+/// Begins a frame at the end of `out`; the records follow, then [`finish`].
+pub(crate) fn begin(out: &mut Vec<u8>, stamp: &Stamp) -> usize {
     let start = out.len();
     out.resize(start + FRAME_HEAD, 0);
+    if let Some(link) = &stamp.link {
+        out.extend_from_slice(link.bytes());
+    }
     start
 }
 
@@ -117,33 +145,32 @@ pub(crate) struct Label {
     pub(crate) durable: Sequence,
 }
 
-/// Ends the frame that began at `start`: pads it and writes its head.
-pub(crate) fn finish(out: &mut Vec<u8>, start: usize, label: Label, seed: u32) {
+/// Ends the frame that began at `start`: pads it, writes its head and stamps the next one.
+pub(crate) fn finish(out: &mut Vec<u8>, start: usize, label: Label, stamp: &mut Stamp) {
     let body = start + FRAME_HEAD;
-    let length = out.len() - body;
-    let body_checksum = crc32c::crc32c_append(seed, &out[body..]);
-    out.resize(start + framed(length) as usize, 0);
-    let head = &mut out[start..body];
-    head[..4].copy_from_slice(&FRAME_MAGIC);
-    head[8..12].copy_from_slice(&(length as u32).to_le_bytes());
-    head[12..16].copy_from_slice(&body_checksum.to_le_bytes());
-    head[16..24].copy_from_slice(&label.first.to_le_bytes());
-    head[24..28].copy_from_slice(&label.count.to_le_bytes());
-    head[28] = match label.kind {
-        FrameKind::Group => 1,
-        FrameKind::Snapshot => 2,
-        FrameKind::Mark => 3,
+    let head = FrameHead {
+        kind: label.kind,
+        first: label.first,
+        count: label.count,
+        arrival: label.arrival,
+        durable: label.durable,
+        length: (out.len() - body) as u32,
+        body_checksum: crc32c::crc32c_append(stamp.seed, &out[body..]),
     };
-    head[32..40].copy_from_slice(&label.arrival.to_le_bytes());
-    head[40..48].copy_from_slice(&label.durable.to_le_bytes());
-    let checksum = crc32c::crc32c_append(seed, &head[8..]);
-    head[4..8].copy_from_slice(&checksum.to_le_bytes());
+    stamp.link = stamp.link.map(|_| head.hash(&out[body..]));
+    out.resize(start + head.framed() as usize, 0);
+    let covered = head.covered();
+    let checksum = crc32c::crc32c_append(stamp.seed, &covered);
+    let place = &mut out[start..body];
+    place[..4].copy_from_slice(&FRAME_MAGIC);
+    place[4..8].copy_from_slice(&checksum.to_le_bytes());
+    place[8..].copy_from_slice(&covered);
 }
 
 /// A frame without records.
-pub(crate) fn mark(next: Sequence, arrival: i64, seed: u32) -> Vec<u8> {
-    let mut out = Vec::with_capacity(FRAME_HEAD);
-    let start = begin(&mut out);
+pub(crate) fn mark(next: Sequence, arrival: i64, stamp: &mut Stamp) -> Vec<u8> {
+    let mut out = Vec::with_capacity(FRAME_HEAD + LINK);
+    let start = begin(&mut out, stamp);
     let label = Label {
         kind: FrameKind::Mark,
         first: next,
@@ -151,6 +178,6 @@ pub(crate) fn mark(next: Sequence, arrival: i64, seed: u32) -> Vec<u8> {
         arrival,
         durable: next.saturating_sub(1),
     };
-    finish(&mut out, start, label, seed);
+    finish(&mut out, start, label, stamp);
     out
 }

@@ -6,12 +6,14 @@
 use dispatch_contract::Sequence;
 
 /// The format this code writes.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 /// The first frame begins here.
 pub(crate) const HEADER_BLOCK: usize = 4096;
 
 const MAGIC: &[u8; 8] = b"DISPJRNL";
 const SIZE: usize = 64;
+/// Flag: the frames are chained.
+const CHAINED: u32 = 1;
 const COPIES: [usize; 2] = [0, 2048];
 
 /// What the head says.
@@ -27,6 +29,8 @@ pub(crate) struct Header {
     pub(crate) salt: u64,
     /// Random, the same in the whole journal: seed of event identities.
     pub(crate) seed: u64,
+    /// Every frame carries the hash of the one before. Since version 2.
+    pub(crate) chained: bool,
 }
 
 /// What was found at the beginning of a file.
@@ -46,6 +50,8 @@ impl Header {
         let mut copy = [0u8; SIZE];
         copy[0..8].copy_from_slice(MAGIC);
         copy[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        let flags = if self.chained { CHAINED } else { 0 };
+        copy[12..16].copy_from_slice(&flags.to_le_bytes());
         copy[16..24].copy_from_slice(&self.first.to_le_bytes());
         copy[24..32].copy_from_slice(&self.previous.to_le_bytes());
         copy[32..40].copy_from_slice(&self.created.to_le_bytes());
@@ -87,6 +93,7 @@ fn decode_copy(copy: &[u8]) -> Option<(u32, Header)> {
         created: u64_at(copy, 32)?.cast_signed(),
         salt: u64_at(copy, 40)?,
         seed: u64_at(copy, 48)?,
+        chained: u32_at(copy, 12)? & CHAINED != 0,
     };
     Some((u32_at(copy, 8)?, header))
 }
@@ -113,6 +120,7 @@ mod tests {
         created: -5,
         salt: 11,
         seed: 13,
+        chained: true,
     };
 
     #[test]

@@ -136,6 +136,7 @@ mod tests {
             created: 0,
             salt: 2,
             seed: 3,
+            chained: false,
         };
         let index = Index {
             places: vec![Place {

@@ -15,6 +15,7 @@ use crate::error::OpenError;
 use crate::folder::Inventory;
 use crate::frame::FrameKind;
 use crate::header::HEADER_BLOCK;
+use crate::links::{Anchor, Chain, Links};
 use crate::reading::undecodable;
 use crate::record::decode_group;
 use crate::scan::Scanner;
@@ -45,6 +46,10 @@ pub struct Report {
     pub damage: Vec<Damage>,
     /// Bytes after the last record with nothing readable behind them.
     pub torn: Option<Torn>,
+    /// The chain that reaches to the last record, if the newest segment is chained.
+    pub chain: Option<Chain>,
+    /// Whether the group that was expected is there.
+    pub met: bool,
 }
 
 /// One segment, for people.
@@ -78,7 +83,16 @@ pub struct Located {
 /// Reads the whole journal and says what is there and what is damaged.
 pub fn verify(dir: &Path) -> Result<Report, OpenError> {
     let mut report = Report::default();
-    inspect(dir, 0, &mut report, &mut |_| ControlFlow::Continue(()))?;
+    inspect(dir, 0, None, &mut report, &mut |_| ControlFlow::Continue(()))?;
+    Ok(report)
+}
+
+/// The same, and whether the chain goes through what was kept of it: [`Report::met`].
+pub fn verify_against(dir: &Path, expected: Anchor) -> Result<Report, OpenError> {
+    let mut report = Report::default();
+    inspect(dir, 0, Some(expected), &mut report, &mut |_| {
+        ControlFlow::Continue(())
+    })?;
     Ok(report)
 }
 
@@ -89,13 +103,14 @@ pub fn dump(
     mut visit: impl FnMut(Located) -> ControlFlow<()>,
 ) -> Result<Vec<Damage>, OpenError> {
     let mut report = Report::default();
-    inspect(dir, from, &mut report, &mut visit)?;
+    inspect(dir, from, None, &mut report, &mut visit)?;
     Ok(report.damage)
 }
 
 fn inspect(
     dir: &Path,
     from: Sequence,
+    expected: Option<Anchor>,
     report: &mut Report,
     visit: &mut dyn FnMut(Located) -> ControlFlow<()>,
 ) -> Result<(), OpenError> {
@@ -105,6 +120,7 @@ fn inspect(
     report.damage.extend(inventory.lost_damage());
     report.damage.extend(inventory.worn.iter().cloned());
     report.first = inventory.segments.first().map_or(0, |s| s.header.first);
+    let mut links = Links::new(expected);
     for (n, segment) in inventory.segments.iter().enumerate() {
         let until = inventory.until(n);
         if until.is_some_and(|until| until <= from) {
@@ -114,6 +130,7 @@ fn inspect(
             segment,
             from,
             visit: &mut *visit,
+            links: &mut links,
             damage: Vec::new(),
             counted: Report::default(),
             records: 0,
@@ -153,6 +170,8 @@ fn inspect(
             break;
         }
     }
+    report.chain = links.chain();
+    report.met = links.met;
     Ok(())
 }
 
@@ -161,6 +180,7 @@ struct Look<'a> {
     segment: &'a Segment,
     from: Sequence,
     visit: &'a mut dyn FnMut(Located) -> ControlFlow<()>,
+    links: &'a mut Links,
     damage: Vec<Damage>,
     counted: Report,
     records: u64,
@@ -174,6 +194,7 @@ impl Look<'_> {
         let start = HEADER_BLOCK as u64;
         let mut scanner = Scanner::new(&*file, seed, start, file.size()?).tolerant(true);
         let way = Way {
+            chained: self.segment.header.chained,
             path: &self.segment.path,
             from: start,
             expected: self.segment.header.first,
@@ -185,12 +206,16 @@ impl Look<'_> {
     fn item(&mut self, item: Item<'_>) -> ControlFlow<()> {
         let frame = match item {
             Item::Damage(damage) => {
+                self.links.interrupt();
                 self.damage.push(damage);
                 return ControlFlow::Continue(());
             }
-            Item::Frame(frame) if frame.head.kind == FrameKind::Group => frame,
-            Item::Frame(_) => return ControlFlow::Continue(()),
+            Item::Frame(frame) => frame,
         };
+        self.damage.extend(self.links.follow(self.segment, &frame));
+        if frame.head.kind != FrameKind::Group {
+            return ControlFlow::Continue(());
+        }
         let Some(entries) = decode_group(&frame.head, frame.body) else {
             self.damage.push(undecodable(self.segment, frame.at, &frame.head));
             return ControlFlow::Continue(());
@@ -231,6 +256,7 @@ fn settle(disk: &dyn Disk, segment: &Segment, mut damage: Vec<Damage>, mut durab
             segment,
             from: Sequence::MAX,
             visit: &mut |_| ControlFlow::Continue(()),
+            links: &mut Links::new(None),
             damage: Vec::new(),
             counted: Report::default(),
             records: 0,
@@ -238,10 +264,11 @@ fn settle(disk: &dyn Disk, segment: &Segment, mut damage: Vec<Damage>, mut durab
         };
         if let Ok(walked) = again.walk(disk, None) {
             durable = durable.max(walked.durable);
-            damage.retain(|d| again.damage.contains(d));
+            // A hash that does not fit is no matter of when one looks.
+            damage.retain(|d| d.kind == DamageKind::Altered || again.damage.contains(d));
         }
     }
-    for found in &mut damage {
+    for found in damage.iter_mut().filter(|d| d.kind != DamageKind::Altered) {
         if found.missing.as_ref().is_some_and(|m| *m.start() > durable) {
             found.kind = DamageKind::LastBatch;
         }

@@ -13,6 +13,7 @@ use dispatch_contract::Sequence;
 use crate::active::remove_quietly;
 use crate::disk::Disk;
 use crate::header::{u32_at, u64_at};
+use crate::patience::read_most;
 
 /// The file's name.
 pub(crate) const KEPT: &str = "kept";
@@ -48,13 +49,7 @@ pub(crate) fn save(disk: &dyn Disk, dir: &Path, first: Sequence) -> io::Result<(
 pub(crate) fn load(disk: &dyn Disk, dir: &Path) -> Option<Sequence> {
     let file = disk.open(&dir.join(KEPT), false).ok()?;
     let mut bytes = [0u8; SIZE];
-    let mut done = 0;
-    while done < SIZE {
-        match file.read_at(&mut bytes[done..], done as u64) {
-            Ok(n) if n > 0 => done += n,
-            Ok(_) | Err(_) => return None,
-        }
-    }
+    read_most(&*file, &mut bytes, 0);
     let whole = bytes[..8] == *MAGIC
         && u32_at(&bytes, 8)? == VERSION
         && crc32c::crc32c(&bytes[..28]) == u32_at(&bytes, 28)?;

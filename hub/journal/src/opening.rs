@@ -129,6 +129,7 @@ impl Parts {
             identities: recovery.identities,
             identity_seed: recovery.identity_seed,
             segment_bytes: options.segment_bytes,
+            chain: options.chain,
             reserve_bytes: options.reserve_bytes,
             buffer: Vec::new(),
             failing: false,

@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Options {
     /// How large a segment file becomes before the next one is begun.
     pub segment_bytes: u64,
+    /// Every group carries the hash of the one before, so that `verify` finds what was altered on purpose.
+    pub chain: bool,
     /// Kept free for settlements when the disk is full: events are refused before deliveries must stop.
     pub reserve_bytes: u64,
     /// Whole segments older than this are removed, when nothing in them is owed.
@@ -33,6 +35,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             segment_bytes: 64 << 20,
+            chain: false,
             reserve_bytes: 8 << 20,
             retain_age: Some(Duration::from_secs(7 * 24 * 3600)),
             retain_bytes: Some(10 << 30),

@@ -113,6 +113,7 @@ fn read_segment(
     let seed = segment.header.checksum_seed();
     let mut scanner = Scanner::new(&*file, seed, start.offset, segment.end()).tolerant(tolerant);
     let way = Way {
+        chained: segment.header.chained,
         path: &segment.path,
         from: start.offset,
         expected: start.expected,

@@ -14,18 +14,17 @@ use dispatch_contract::{Progress, Record, Sequence, SubscriptionId};
 use crate::active::{Active, Spare, remove_quietly};
 use crate::aging::OwnTime;
 use crate::clock::Clock;
-use crate::damage::{Damage, DamageKind, Torn};
+use crate::damage::{Damage, Torn};
 use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::folder::Inventory;
-use crate::frame::{self, FrameHead, FrameKind};
+use crate::frame::{FrameHead, FrameKind};
 use crate::header::HEADER_BLOCK;
 use crate::identities::{Identities, Identity, identity_of};
 use crate::index::Index;
 use crate::kept;
 use crate::ledger::Ledger;
 use crate::options::Options;
-use crate::patience::read_most;
 use crate::reading::undecodable;
 use crate::record::decode_group;
 use crate::scan::{Scanner, Step};
@@ -92,14 +91,14 @@ pub(crate) fn recover(
         .map_err(|e| OpenError::of(dir, e))
 }
 
-struct Recover<'a> {
-    disk: &'a dyn Disk,
-    clock: &'a dyn Clock,
-    identity_seed: u64,
-    own_time: OwnTime,
-    ledger: Ledger,
-    identities: Identities,
-    damage: Vec<Damage>,
+pub(crate) struct Recover<'a> {
+    pub(crate) disk: &'a dyn Disk,
+    pub(crate) clock: &'a dyn Clock,
+    pub(crate) identity_seed: u64,
+    pub(crate) own_time: OwnTime,
+    pub(crate) ledger: Ledger,
+    pub(crate) identities: Identities,
+    pub(crate) damage: Vec<Damage>,
 }
 
 impl Recover<'_> {
@@ -155,7 +154,12 @@ impl Recover<'_> {
         }
         report.head = next - 1;
         report.progress = self.ledger.progress().clone();
-        report.damage = self.damage;
+        // A segment may have been looked at twice.
+        for damage in self.damage {
+            if !report.damage.contains(&damage) {
+                report.damage.push(damage);
+            }
+        }
         Ok(Recovery {
             segments: inventory.segments,
             active,
@@ -186,7 +190,7 @@ impl Recover<'_> {
             let mut scanner = Scanner::new(&*file, seed, HEADER_BLOCK as u64, segment.end()).tolerant(true);
             if let Step::Frame { head, body, .. } = scanner.step()?
                 && head.kind == FrameKind::Snapshot
-                && let Some(ledger) = Ledger::decode(body)
+                && let Some(ledger) = Ledger::decode(Frame::new(0, head, body, segment.header.chained).body)
             {
                 self.ledger = ledger;
                 return Ok(n);
@@ -255,7 +259,7 @@ impl Recover<'_> {
         Ok(())
     }
 
-    fn remember(&mut self, identity: Identity, sequence: Sequence) {
+    pub(crate) fn remember(&mut self, identity: Identity, sequence: Sequence) {
         if self.identities.get(identity).is_none() {
             self.identities.insert(identity, sequence);
         }
@@ -284,113 +288,6 @@ impl Recover<'_> {
         }
         Ok(index)
     }
-
-    /// Replays the last segment, cuts what is unfinished and makes the rest durable.
-    fn open_last(
-        &mut self,
-        segment: &Arc<Segment>,
-        options: &Options,
-    ) -> io::Result<(Active, Option<Torn>, Sequence)> {
-        let file = self.disk.open(&segment.path, true)?;
-        let mut damage = Vec::new();
-        // Where the frames begin that no other frame says were durable.
-        let mut doubtful: Option<(Sequence, u64)> = None;
-        let mut marked = false;
-        let mut last_known = segment.header.created;
-        let seed = self.identity_seed;
-        let walked = walk_whole(self.disk, segment, None, &mut |item| match item {
-            Item::Damage(found) => damage.push(found),
-            Item::Frame(frame) => {
-                segment.note_place(place(&frame));
-                marked = frame.head.kind == FrameKind::Mark;
-                if marked {
-                    last_known = last_known.max(frame.head.arrival);
-                }
-                if doubtful.is_none_or(|(durable, _)| frame.head.durable > durable) {
-                    doubtful = Some((frame.head.durable, frame.at));
-                }
-                for (sequence, record) in records(segment, &frame, &mut damage) {
-                    self.ledger.apply(&record);
-                    if let Some(identity) = identity(seed, &record) {
-                        self.remember(identity, sequence);
-                    }
-                }
-            }
-        })?;
-        for found in &mut damage {
-            if found
-                .missing
-                .as_ref()
-                .is_some_and(|m| *m.start() > walked.durable)
-            {
-                found.kind = DamageKind::LastBatch;
-            }
-        }
-        self.damage.append(&mut damage);
-        segment.set_loaded();
-
-        self.own_time = OwnTime::from(self.clock, Some(last_known));
-        let torn = (walked.written > walked.end).then(|| Torn {
-            segment: segment.path.clone(),
-            offset: walked.end,
-            bytes: walked.written - walked.end,
-            records: walked.unfinished.clone(),
-        });
-        let mut active = Active {
-            segment: segment.clone(),
-            end: walked.end,
-            capacity: walked.end,
-            file,
-            failed: false,
-            reserved: false,
-        };
-        let before = active.file.size()?;
-        active.file.truncate(walked.end)?;
-        if let Some((_, from)) = doubtful {
-            write_again(&active, from)?;
-        }
-        // On a full disk at least what it had. Without, the next append looks for space in a new segment.
-        for wanted in [options.segment_bytes, before] {
-            if wanted <= active.capacity {
-                continue;
-            }
-            match active.file.allocate(wanted) {
-                Ok(()) => active.capacity = wanted,
-                Err(error) => {
-                    tracing::warn!(path = %segment.path.display(), %error, "cannot reserve space for the journal");
-                    active.file.truncate(walked.end)?;
-                }
-            }
-        }
-        if !marked && active.room() > 0 {
-            let mark = frame::mark(
-                walked.next,
-                self.own_time.now(self.clock),
-                segment.header.checksum_seed(),
-            );
-            active.file.write_at(&mark, active.end)?;
-            active.end += mark.len() as u64;
-        }
-        active.file.sync()?;
-        segment.set_end(active.end);
-        Ok((active, torn, walked.next))
-    }
-}
-
-/// Writes the bytes from `from` to the end once more, so that the next sync covers them: a failed sync of the process
-/// before this one may have left them in memory only.
-fn write_again(active: &Active, from: u64) -> io::Result<()> {
-    let mut sector = [0u8; 4096];
-    let mut at = from;
-    while at < active.end {
-        let next = (at + 1).next_multiple_of(sector.len() as u64).min(active.end);
-        let part = &mut sector[..(next - at) as usize];
-        // A sector that cannot be read is damage and was named as such.
-        let read = read_most(&*active.file, part, at);
-        active.file.write_at(&part[..read], at)?;
-        at = next;
-    }
-    Ok(())
 }
 
 /// Walks a segment from its first frame to its end, whatever is unreadable in it.
@@ -405,6 +302,7 @@ pub(crate) fn walk_whole(
     let start = HEADER_BLOCK as u64;
     let mut scanner = Scanner::new(&*file, seed, start, segment.end()).tolerant(true);
     let way = Way {
+        chained: segment.header.chained,
         path: &segment.path,
         from: start,
         expected: segment.header.first,
@@ -416,7 +314,7 @@ pub(crate) fn walk_whole(
     })
 }
 
-fn place(frame: &Frame<'_>) -> Place {
+pub(crate) fn place(frame: &Frame<'_>) -> Place {
     Place {
         sequence: frame.head.first,
         offset: frame.at,
@@ -424,7 +322,7 @@ fn place(frame: &Frame<'_>) -> Place {
 }
 
 /// The records of a frame with their sequences; a frame that cannot be decoded is damage.
-fn records(
+pub(crate) fn records(
     segment: &Segment,
     frame: &Frame<'_>,
     damage: &mut Vec<Damage>,
@@ -440,7 +338,7 @@ fn records(
     entries.into_iter().map(|(e, _)| (e.sequence, e.record))
 }
 
-fn identity(seed: u64, record: &Record) -> Option<Identity> {
+pub(crate) fn identity(seed: u64, record: &Record) -> Option<Identity> {
     match record {
         Record::Event(c) if c.target.is_none() => Some(identity_of(seed, &c.organization, &c.event)),
         _ => None,

@@ -200,6 +200,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::chain::Stamp;
     use crate::frame::{FrameKind, Label, begin, finish};
 
     /// A file in memory.
@@ -242,7 +243,8 @@ mod tests {
     }
 
     fn frame(out: &mut Vec<u8>, first: u64, body: &[u8], seed: u32) {
-        let start = begin(out);
+        let mut stamp = Stamp { seed, link: None };
+        let start = begin(out, &stamp);
         out.extend_from_slice(body);
         let label = Label {
             kind: FrameKind::Group,
@@ -251,7 +253,7 @@ mod tests {
             arrival: 0,
             durable: 0,
         };
-        finish(out, start, label, seed);
+        finish(out, start, label, &mut stamp);
     }
 
     fn firsts(bytes: Vec<u8>, seed: u32) -> (Vec<u64>, usize, u64) {
@@ -327,10 +329,11 @@ mod tests {
             body in proptest::collection::vec(any::<u8>(), 0..400), count in 0u32..20,
         ) {
             let mut bytes = Vec::new();
-            let start = begin(&mut bytes);
+            let mut stamp = Stamp { seed: 7, link: None };
+            let start = begin(&mut bytes, &stamp);
             bytes.extend_from_slice(&body);
             let label = Label { kind: FrameKind::Group, first: 1, count, arrival: 0, durable: 0 };
-            finish(&mut bytes, start, label, 7);
+            finish(&mut bytes, start, label, &mut stamp);
             let head = FrameHead::decode(&bytes, 7).unwrap();
             prop_assert!(head.matches(&body, 7));
 

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use dispatch_contract::Sequence;
 
+use crate::chain::Link;
 use crate::damage::{Damage, DamageKind};
 use crate::frame::FrameHead;
 use crate::scan::{Scanner, Step};
@@ -27,7 +28,32 @@ pub(crate) enum Item<'a> {
 pub(crate) struct Frame<'a> {
     pub(crate) at: u64,
     pub(crate) head: FrameHead,
+    /// In a chained segment, the hash of the frame before.
+    pub(crate) link: Option<Link>,
+    /// The records.
     pub(crate) body: &'a [u8],
+    whole: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    pub(crate) fn new(at: u64, head: FrameHead, whole: &'a [u8], chained: bool) -> Self {
+        let (link, body) = match Link::split(whole) {
+            Some((link, body)) if chained => (Some(link), body),
+            _ => (None, whole),
+        };
+        Self {
+            at,
+            head,
+            link,
+            body,
+            whole,
+        }
+    }
+
+    /// What the next frame of a chain carries.
+    pub(crate) fn hash(&self) -> Link {
+        self.head.hash(self.whole)
+    }
 }
 
 /// Where a walk ended.
@@ -52,6 +78,8 @@ pub(crate) struct Way<'a> {
     pub(crate) path: &'a Path,
     /// Where the walk begins.
     pub(crate) from: u64,
+    /// Whether the frames carry hashes.
+    pub(crate) chained: bool,
     /// The sequence that should come first.
     pub(crate) expected: Sequence,
     /// First sequence of the next segment: what claims to be at or behind it was never acknowledged.
@@ -62,6 +90,12 @@ struct Bad {
     from: u64,
     to: u64,
     head: Option<FrameHead>,
+}
+
+/// What claims to be at or behind the next segment's first record was never acknowledged. A mark there is the
+/// segment's own.
+fn is_void(head: &FrameHead, until: Sequence) -> bool {
+    head.first > until || (head.first == until && head.count > 0)
 }
 
 /// Walks until the end or until `visit` breaks.
@@ -92,7 +126,7 @@ pub(crate) fn walk(
                 Some(bad) => bad.to = to,
                 None => bad = Some(Bad { from, to, head }),
             },
-            Step::Frame { head, .. } if way.until.is_some_and(|until| head.first >= until) => break,
+            Step::Frame { head, .. } if way.until.is_some_and(|until| is_void(&head, until)) => break,
             // Cannot be written; a frame that repeats what was read is not believed.
             Step::Frame { head, .. } if head.first < walked.next => {}
             Step::Frame { at, head, body } => {
@@ -105,7 +139,7 @@ pub(crate) fn walk(
                     }
                     walked.next = head.first;
                 }
-                let frame = Frame { at, head, body };
+                let frame = Frame::new(at, head, body, way.chained);
                 if visit(Item::Frame(frame)).is_break() {
                     return Ok(walked);
                 }

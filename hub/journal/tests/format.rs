@@ -7,11 +7,20 @@ mod kit;
 use std::path::Path;
 
 use dispatch_contract::{Attempt, Placed, Record, Settled, SubscriptionId};
-use dispatch_journal::{Journal, Options, verify};
+use dispatch_journal::{Anchor, Journal, Options, verify, verify_against};
 use kit::*;
 use uuid::Uuid;
 
+/// The end of the chain in the folder that is kept.
+const LINK: &str = "a3a71f8f3f6e731f6c6e16bedb46a4f3240238cc0256dcc60a6bbd6d31570eb0";
 const ID: SubscriptionId = SubscriptionId(Uuid::from_u128(0x0123_4567_89ab_cdef));
+
+fn chained() -> Options {
+    Options {
+        chain: true,
+        ..small()
+    }
+}
 
 async fn fill(journal: &Journal) {
     let mut first = group(&["a", "b"]);
@@ -33,7 +42,7 @@ async fn fill(journal: &Journal) {
 }
 
 #[tokio::test]
-async fn format_1_is_read() {
+async fn format_1_is_read_and_goes_on_as_it_was_or_chained() {
     let dir = tempfile::tempdir().unwrap();
     let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/format-1");
     copy(&kept, dir.path());
@@ -68,14 +77,55 @@ async fn format_1_is_read() {
     let again = append(&journal, group(&["b"])).await;
     assert_eq!(again.placed, [Placed::Duplicate(2)]);
     soon(journal.close()).await;
+
+    let (journal, _) = open(dir.path(), &chained());
+    append(&journal, group(&["first in the chain"])).await;
+    append(&journal, group(&["second"])).await;
+    soon(journal.close()).await;
+    let report = verify(dir.path()).unwrap();
+    assert!(report.damage.is_empty() && report.torn.is_none());
+    assert_eq!((report.events, report.segments.len()), (5, 2));
+    assert_eq!(report.chain.unwrap().from, report.segments[1].first);
+}
+
+#[tokio::test]
+async fn format_2_is_read_with_its_chain() {
+    let dir = tempfile::tempdir().unwrap();
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/format-2");
+    copy(&kept, dir.path());
+    let fresh = tempfile::tempdir().unwrap();
+    let (journal, _) = open(fresh.path(), &chained());
+    fill(&journal).await;
+    let expected = read_all(&journal).await;
+    soon(journal.close()).await;
+
+    let report = verify(dir.path()).unwrap();
+    let (journal, recovered) = open(dir.path(), &chained());
+    let entries = read_all(&journal).await;
+
+    assert!(report.damage.is_empty() && report.torn.is_none());
+    let chain = report.chain.unwrap();
+    assert_eq!((chain.from, chain.end.sequence), (1, 7));
+    assert_eq!(chain.end.link.to_string(), LINK);
+    assert!(entries.iter().map(said).eq(expected.iter().map(said)));
+    assert_eq!(recovered.progress[&ID].through, 2);
+    append(&journal, group(&["d"])).await;
+    soon(journal.close()).await;
+    let anchor = Anchor {
+        sequence: 7,
+        link: LINK.parse().unwrap(),
+    };
+    let report = verify_against(dir.path(), anchor).unwrap();
+    assert!(report.damage.is_empty() && report.met);
+    assert_eq!(report.chain.unwrap().end.sequence, 8);
 }
 
 /// Run once for each new format, then commit what it wrote.
 #[tokio::test]
 #[ignore = "writes the folder that the other test reads"]
 async fn keep_a_folder_of_the_present_format() {
-    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/format-1");
-    let (journal, _) = open(&kept, &small());
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/format-2");
+    let (journal, _) = open(&kept, &chained());
     fill(&journal).await;
     soon(journal.close()).await;
     std::fs::remove_file(kept.join("lock")).unwrap();

@@ -313,7 +313,7 @@ async fn a_folder_that_cannot_be_made_or_a_newer_format_is_refused_by_name() {
     let segment = &segments(&newer)[0];
     let mut bytes = std::fs::read(segment).unwrap();
     for at in [0, 2048] {
-        bytes[at + 8] = 2;
+        bytes[at + 8] = 3;
         let checksum = crc32c::crc32c(&bytes[at..at + 60]).to_le_bytes();
         bytes[at + 60..at + 64].copy_from_slice(&checksum);
     }
@@ -324,8 +324,8 @@ async fn a_folder_that_cannot_be_made_or_a_newer_format_is_refused_by_name() {
         matches!(
             refused,
             OpenError::NewerFormat {
-                found: 2,
-                supported: 1,
+                found: 3,
+                supported: 2,
                 ..
             }
         ),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dispatch_contract::{AppendError, Log, Placed, Record, Sequence, SubscriptionId};
-use dispatch_journal::{DamageKind, Journal, Next, Options, Recovered, Work};
+use dispatch_journal::{DamageKind, Journal, Next, Options, Recovered, Work, verify};
 use kit::memory::Memory;
 use kit::*;
 use uuid::Uuid;
@@ -27,6 +27,7 @@ fn options() -> Options {
         segment_bytes: 16 * 1024,
         reserve_bytes: 16 * 1024,
         tail_bytes: 0,
+        chain: true,
         retain_bytes: Some(40 * 1024),
         ..small()
     }
@@ -132,6 +133,18 @@ impl Hub {
         ids.dedup();
         assert_eq!(ids.len(), all, "{what}: an event is there twice");
     }
+
+    /// What `verify` says of the files: no hash is wrong, whatever happened.
+    fn is_chained(disk: &Memory, what: &str) {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, bytes) in disk.files() {
+            std::fs::write(dir.path().join(path.file_name().unwrap()), bytes).unwrap();
+        }
+        let report = verify(dir.path()).unwrap();
+        let altered = report.damage.iter().find(|d| d.kind == DamageKind::Altered);
+        assert_eq!(altered, None, "{what}");
+        assert!(report.chain.is_some() || report.head == 0, "{what}");
+    }
 }
 
 /// How many operations an undisturbed life takes.
@@ -179,6 +192,9 @@ async fn whichever_operation_fails_what_was_acknowledged_is_kept_and_the_journal
                 let hub = Hub::open(&disk).unwrap();
                 hub.holds(&told, &what).await;
                 hub.settled(&told, &what);
+                if at % 5 == 0 {
+                    Hub::is_chained(&disk, &what);
+                }
             }
         }
     }
@@ -213,6 +229,9 @@ async fn whenever_the_power_goes_what_was_acknowledged_is_kept() {
             let refused = hub.append(&["after".to_owned()], 300, &mut Told::default()).await;
             assert!(refused.is_empty(), "{what}: {refused:?}");
             hub.holds(&told, &what).await;
+            if round == 0 {
+                Hub::is_chained(&disk, &what);
+            }
         }
         drop(hub);
     }

@@ -251,6 +251,7 @@ async fn open(config: Arc<ServerConfig>) -> Result<(Journal, Recovered, Store), 
     let opened = spawn_blocking(move || {
         make_folder(&config.data)?;
         let options = dispatch_journal::Options {
+            chain: config.journal_chain,
             retain_age: Some(config.retention.max_age),
             retain_bytes: Some(config.retention.max_bytes),
             ..dispatch_journal::Options::default()

@@ -69,6 +69,10 @@ pub(crate) struct Args {
     #[arg(long, env = "DISPATCH_SERVER_INSECURE_NO_AUTH", hide_env_values = true)]
     #[arg(value_parser = BoolishValueParser::new())]
     insecure_no_auth: bool,
+    /// Chain the journal, so that `dispatch journal verify` finds what was altered on purpose
+    #[arg(long, env = "DISPATCH_SERVER_JOURNAL_CHAIN", hide_env_values = true)]
+    #[arg(value_parser = BoolishValueParser::new())]
+    journal_chain: bool,
     /// Begin with an example, and print every run
     #[arg(long, env = "DISPATCH_SERVER_QUICKSTART", hide_env_values = true)]
     #[arg(value_parser = BoolishValueParser::new())]
@@ -102,6 +106,7 @@ pub(crate) async fn run(args: Args, inherited: Option<TcpListener>) -> anyhow::R
             host: args.host,
             port: args.port,
             gateway_port: args.gateway_port,
+            journal_chain: args.journal_chain.then_some(true),
             insecure_no_auth: args.insecure_no_auth.then_some(true),
             plugins: args.plugins,
             quickstart: args.quickstart.then_some(true),

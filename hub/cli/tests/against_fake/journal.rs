@@ -10,8 +10,11 @@ use crate::hub::FakeHub;
 
 /// A data folder whose journal holds two events and a settlement.
 async fn journal_in(hub: &FakeHub) {
-    let dir = hub.home().join("data/journal");
-    let (journal, _) = Journal::open(&dir, Options::default()).unwrap();
+    fill(&hub.home().join("data/journal"), Options::default()).await;
+}
+
+async fn fill(dir: &std::path::Path, options: Options) {
+    let (journal, _) = Journal::open(dir, options).unwrap();
     let event = |id: &str| NewEvent {
         organization: Arc::from("dispatch"),
         event: Event::builder(id, "/s", "t")
@@ -61,6 +64,33 @@ async fn a_dump_is_a_line_of_json_for_each_record_with_the_data_as_it_came() {
     assert!(dumped.contains(r#""data":{"n": 1.0}"#), "{dumped}");
     assert_eq!(one.lines().count(), 1);
     assert!(one.starts_with(r#"{"sequence":2,"#), "{one}");
+}
+
+#[tokio::test]
+async fn the_end_of_a_chain_is_printed_and_a_journal_that_does_not_go_through_it_exits_with_1() {
+    let hub = FakeHub::start().await;
+    let chained = Options {
+        chain: true,
+        ..Options::default()
+    };
+    for name in ["data", "other"] {
+        fill(&hub.home().join(name).join("journal"), chained.clone()).await;
+    }
+
+    let said = hub.prints(&["journal", "verify", "data"]).await;
+    let (before, end) = said.trim_end().rsplit_once(' ').unwrap();
+    assert!(before.ends_with("chained from 1 on, ends in"), "{said}");
+    hub.prints(&["journal", "verify", "data", "--expect", end]).await;
+    let refused = hub.run(&["journal", "verify", "other", "--expect", end]).await;
+
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused
+            .stderr
+            .contains(&format!("the chain does not go through {end}")),
+        "{}",
+        refused.stderr
+    );
 }
 
 #[tokio::test]

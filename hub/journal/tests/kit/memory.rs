@@ -98,6 +98,7 @@ impl Memory {
         let mut folder = self.folder();
         let now = folder.operations;
         folder.operations += 1;
+
         match &folder.fault {
             Some(fault) if fault.which.contains(&now) => Err(io::Error::from_raw_os_error(fault.errno)),
             _ => Ok(folder),

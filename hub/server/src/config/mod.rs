@@ -37,6 +37,8 @@ pub struct ServerConfig {
     pub insecure_no_auth: bool,
     /// Folder of driver executables that do not lie beside the hub's own.
     pub plugins: Option<PathBuf>,
+    /// Chain the journal: every group carries the hash of the one before.
+    pub journal_chain: bool,
     /// Seed a first example, and print every run.
     pub quickstart: bool,
     /// What the log tells, as in `dispatch_router=debug,info`. `DISPATCH_LOG` wins over it.
@@ -68,6 +70,7 @@ impl Default for ServerConfig {
             gateway_port: 8081,
             insecure_no_auth: false,
             plugins: None,
+            journal_chain: false,
             quickstart: false,
             log: None,
             retention: Retention::default(),

@@ -25,6 +25,8 @@ pub struct Overrides {
     pub port: Option<u16>,
     /// `--gateway-port`.
     pub gateway_port: Option<u16>,
+    /// `--journal-chain`.
+    pub journal_chain: Option<bool>,
     /// `--insecure-no-auth`.
     pub insecure_no_auth: Option<bool>,
     /// `--plugins`.
@@ -97,6 +99,7 @@ impl ServerConfig {
         put(&mut self.host, overrides.host);
         put(&mut self.port, overrides.port);
         put(&mut self.gateway_port, overrides.gateway_port);
+        put(&mut self.journal_chain, overrides.journal_chain);
         put(&mut self.insecure_no_auth, overrides.insecure_no_auth);
         put(&mut self.quickstart, overrides.quickstart);
         put(&mut self.limits.drain, overrides.drain);

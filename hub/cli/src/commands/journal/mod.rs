@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use clap::{ArgGroup, Subcommand};
 use dispatch_contract::Sequence;
-use dispatch_journal::Report;
+use dispatch_journal::{Anchor, LinkError, Report};
 use serde_json::json;
 
 use crate::out;
@@ -25,8 +25,8 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 enum What {
-    /// Read all of it and name what is damaged; exit code 1 if anything is
-    Verify(Place),
+    /// Read all of it and name what is damaged or, in a chained journal, altered; exit code 1 if anything is
+    Verify(Verify),
     /// Print every record as a line of JSON
     Dump(Dump),
 }
@@ -39,6 +39,27 @@ struct Place {
     /// The hub's data folder
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+struct Verify {
+    #[command(flatten)]
+    place: Place,
+    /// The end of the chain as an earlier run printed it: fails if the chain does not go through it
+    #[arg(long, value_name = "SEQUENCE:HASH", value_parser = anchor)]
+    expect: Option<Anchor>,
+}
+
+fn anchor(text: &str) -> Result<Anchor, String> {
+    let (sequence, link) = text
+        .split_once(':')
+        .ok_or("two parts are needed, as in 1042:5f3a…")?;
+    Ok(Anchor {
+        sequence: sequence
+            .parse()
+            .map_err(|_| format!("{sequence} is no sequence"))?,
+        link: link.parse().map_err(|e: LinkError| e.to_string())?,
+    })
 }
 
 #[derive(clap::Args)]
@@ -71,13 +92,17 @@ impl Place {
 /// Verifies or dumps.
 pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<()> {
     match args.what {
-        What::Verify(place) => verify(&place, format),
+        What::Verify(said) => verify(&said, format),
         What::Dump(said) => dump(&said),
     }
 }
 
-fn verify(place: &Place, format: Format) -> anyhow::Result<()> {
-    let report = dispatch_journal::verify(&place.journal()?)?;
+fn verify(said: &Verify, format: Format) -> anyhow::Result<()> {
+    let dir = said.place.journal()?;
+    let report = match said.expect {
+        Some(expected) => dispatch_journal::verify_against(&dir, expected)?,
+        None => dispatch_journal::verify(&dir)?,
+    };
     let damage: Vec<_> = report.damage.iter().map(ToString::to_string).collect();
     let document = json!({
         "first": report.first,
@@ -95,10 +120,19 @@ fn verify(place: &Place, format: Format) -> anyhow::Result<()> {
         })).collect::<Vec<_>>(),
         "damage": damage,
         "torn": report.torn.as_ref().map(ToString::to_string),
+        "chain": report.chain.map(|chain| json!({
+            "from": chain.from,
+            "end": chain.end.sequence,
+            "hash": chain.end.link.to_string(),
+        })),
     });
     format.print(&document, || told(&report))?;
     if !report.damage.is_empty() {
         bail!("the journal is damaged: {} places", report.damage.len());
+    }
+    if let Some(expected) = said.expect.filter(|_| !report.met) {
+        let (sequence, link) = (expected.sequence, expected.link);
+        bail!("the chain does not go through {sequence}:{link}: something up to there is not what it was");
     }
     Ok(())
 }
@@ -119,6 +153,13 @@ fn told(report: &Report) -> String {
         "\nrecords {} to {}: {} events, {} settlements, {} progress marks, {} checkpoints\n",
         report.first, report.head, report.events, report.settlements, report.throughs, report.checkpoints
     ));
+    if let Some(chain) = &report.chain {
+        let (from, end) = (chain.from, chain.end);
+        text.push_str(&format!(
+            "chained from {from} on, ends in {}:{}\n",
+            end.sequence, end.link
+        ));
+    }
     for damage in &report.damage {
         text.push_str(&format!("damaged: {damage}\n"));
     }

@@ -1,0 +1,148 @@
+//! Opening the last segment: replays it, cuts what is unfinished and makes the rest durable before it is believed.
+
+use std::io;
+use std::sync::Arc;
+
+use dispatch_contract::Sequence;
+
+use crate::active::Active;
+use crate::aging::OwnTime;
+use crate::chain::{Link, Stamp};
+use crate::damage::{DamageKind, Torn};
+use crate::frame::{self, FrameKind};
+use crate::header::HEADER_BLOCK;
+use crate::options::Options;
+use crate::patience::read_most;
+use crate::recover::{Recover, identity, place, records, walk_whole};
+use crate::scan::{Scanner, Step};
+use crate::segment::Segment;
+use crate::walk::Item;
+
+impl Recover<'_> {
+    /// For the frame behind this one.
+    fn stamp(&self, segment: &Segment, last_frame: u64) -> io::Result<Stamp> {
+        let seed = segment.header.checksum_seed();
+        if !segment.header.chained {
+            return Ok(Stamp { seed, link: None });
+        }
+        let file = self.disk.open(&segment.path, false)?;
+        let mut scanner = Scanner::new(&*file, seed, last_frame, segment.end());
+        let link = match scanner.step()? {
+            Step::Frame { head, body, .. } => head.hash(body),
+            // Not one frame of it can be read: the chain begins again.
+            Step::Bad { .. } | Step::End { .. } => Link::START,
+        };
+        Ok(Stamp {
+            seed,
+            link: Some(link),
+        })
+    }
+
+    /// Replays the last segment, cuts what is unfinished and makes the rest durable.
+    pub(crate) fn open_last(
+        &mut self,
+        segment: &Arc<Segment>,
+        options: &Options,
+    ) -> io::Result<(Active, Option<Torn>, Sequence)> {
+        let file = self.disk.open(&segment.path, true)?;
+        let mut damage = Vec::new();
+        // Where the frames begin that no other frame says were durable.
+        let mut doubtful: Option<(Sequence, u64)> = None;
+        let mut marked = false;
+        let mut last_known = segment.header.created;
+        let mut last_frame = HEADER_BLOCK as u64;
+        let seed = self.identity_seed;
+        let walked = walk_whole(self.disk, segment, None, &mut |item| match item {
+            Item::Damage(found) => damage.push(found),
+            Item::Frame(frame) => {
+                segment.note_place(place(&frame));
+                last_frame = frame.at;
+                marked = frame.head.kind == FrameKind::Mark;
+                if marked {
+                    last_known = last_known.max(frame.head.arrival);
+                }
+                if doubtful.is_none_or(|(durable, _)| frame.head.durable > durable) {
+                    doubtful = Some((frame.head.durable, frame.at));
+                }
+                for (sequence, record) in records(segment, &frame, &mut damage) {
+                    self.ledger.apply(&record);
+                    if let Some(identity) = identity(seed, &record) {
+                        self.remember(identity, sequence);
+                    }
+                }
+            }
+        })?;
+        for found in &mut damage {
+            if found
+                .missing
+                .as_ref()
+                .is_some_and(|m| *m.start() > walked.durable)
+            {
+                found.kind = DamageKind::LastBatch;
+            }
+        }
+        self.damage.append(&mut damage);
+        segment.set_loaded();
+
+        self.own_time = OwnTime::from(self.clock, Some(last_known));
+        let torn = (walked.written > walked.end).then(|| Torn {
+            segment: segment.path.clone(),
+            offset: walked.end,
+            bytes: walked.written - walked.end,
+            records: walked.unfinished.clone(),
+        });
+        let mut active = Active {
+            segment: segment.clone(),
+            end: walked.end,
+            capacity: walked.end,
+            stamp: self.stamp(segment, last_frame)?,
+            file,
+            failed: false,
+            reserved: false,
+        };
+        let before = active.file.size()?;
+        active.file.truncate(walked.end)?;
+        if let Some((_, from)) = doubtful {
+            write_again(&active, from)?;
+        }
+        // On a full disk at least what it had. Without, the next append looks for space in a new segment.
+        for wanted in [options.segment_bytes, before] {
+            if wanted <= active.capacity {
+                continue;
+            }
+            match active.file.allocate(wanted) {
+                Ok(()) => active.capacity = wanted,
+                Err(error) => {
+                    tracing::warn!(path = %segment.path.display(), %error, "cannot reserve space for the journal");
+                    active.file.truncate(walked.end)?;
+                }
+            }
+        }
+        if !marked && active.room() > 0 {
+            let now = self.own_time.now(self.clock);
+            let mark = frame::mark(walked.next, now, &mut active.stamp);
+            active.file.write_at(&mark, active.end)?;
+            active.end += mark.len() as u64;
+        }
+        active.file.sync()?;
+        segment.set_end(active.end);
+        active.failed = segment.header.chained != options.chain;
+        Ok((active, torn, walked.next))
+    }
+}
+
+/// Writes the bytes from `from` to the end once more, so that the next sync covers them: a failed sync of the process
+/// before this one may have left them in memory only.
+fn write_again(active: &Active, from: u64) -> io::Result<()> {
+    let mut sector = [0u8; 4096];
+    let mut at = from;
+    while at < active.end {
+        let next = (at + 1).next_multiple_of(sector.len() as u64).min(active.end);
+        let part = &mut sector[..(next - at) as usize];
+        // A sector that cannot be read is damage and was named as such.
+        let read = read_most(&*active.file, part, at);
+        active.file.write_at(&part[..read], at)?;
+        at = next;
+    }
+    Ok(())
+}
