@@ -4,15 +4,14 @@
 //! something to do starts one attempt in turn, for its lanes in turn. What is left is that those who hold
 //! attempts for long do not end up holding all of them:
 //!
-//! * An organization may hold twice what is free, a lane half of it. So the more is taken, the less anybody
-//!   may still take, and there is always something left for those who hold nothing.
+//! * An organization may hold twice what is free, and a lane half of what its organization may still take. So the
+//!   more is taken, the less anybody may still take, and something is left for those who hold nothing.
 //! * Lanes whose sinks take long (or have not answered yet since the start) may together hold half of the
 //!   machine, and an organization's of them at most what the others left of that half. So a quick sink finds a
 //!   place however many slow ones there are.
 //! * An organization may have a quota of its own.
 //!
-//! One lane alone on a machine finds none of this in its way: a third of all attempts is far above its
-//! `maxInFlight`.
+//! All of this is far above `maxInFlight` of a lane as long as few of them hold much.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -135,9 +134,14 @@ impl Turns {
         None
     }
 
-    /// How many attempts one lane may have under way as things are.
-    pub(crate) fn allowance(&self, limits: &Limits) -> usize {
-        (self.free(limits) / 2).max(1)
+    /// How many attempts one lane of an organization may have under way as things are.
+    pub(crate) fn allowance(&self, place: Place, limits: &Limits) -> usize {
+        let share = &self.shares[place];
+        let room = share.most(self.free(limits)).saturating_sub(share.in_flight);
+        match share.lanes {
+            1 => usize::MAX,
+            _ => (room / 2).max(1),
+        }
     }
 
     pub(crate) fn started(&mut self, place: Place, pace: Pace) {
@@ -177,9 +181,15 @@ impl Turns {
 }
 
 impl Share {
+    fn most(&self, free: usize) -> usize {
+        self.quota
+            .unwrap_or(usize::MAX)
+            .min(free.saturating_mul(2))
+            .max(1)
+    }
+
     fn take(&mut self, free: usize, slow_room: usize) -> Option<usize> {
-        let most = self.quota.unwrap_or(usize::MAX).min(free.saturating_mul(2));
-        if self.in_flight >= most.max(1) {
+        if self.in_flight >= self.most(free) {
             return None;
         }
         let slow_may = self.slow < slow_room && !self.slow_ready.is_empty();

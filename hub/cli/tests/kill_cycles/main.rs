@@ -52,6 +52,9 @@ fn subscribe(hub: &Hub, hooks: &Hooks) -> Result<HashMap<String, String>> {
         ];
         args.extend(["--sink", &url, "--max-in-flight", &in_flight]);
         args.extend(["--retry", "3", "--backoff-delay", "PT0.02S"]);
+        if name == "ordered" {
+            args.extend(["--order", "key"]);
+        }
         hub.ok(&args)?;
     }
     let listed = hub.json(&["get", "subscriptions"])?;

@@ -24,10 +24,9 @@ impl Machine {
             let Some(slot) = self.turns.next(&self.limits) else {
                 return;
             };
-            let allowance = self.turns.allowance(&self.limits);
             if let Some(lane) = self.lanes.get_mut(slot) {
                 lane.listed.ready = false;
-                if lane.in_flight >= allowance {
+                if lane.in_flight >= self.turns.allowance(lane.place, &self.limits) {
                     // It gets a turn again when one of its attempts ends.
                     continue;
                 }
