@@ -2,9 +2,10 @@
 //!
 //! A connection sits on a [`Seat`] that knows what it does: waits for its first request, is between requests,
 //! sends a body, is being answered. When all seats are taken a newcomer gets the seat of one that only waits:
-//! of the source that has most connections, the one that has waited longest. So slow senders in any number
-//! keep nobody out, and who is being answered is never pushed aside. When there is no such seat the newcomer
-//! is told 503. Those who wait too long leave by themselves ([`Places::sweep`]).
+//! of the source that has most connections, the one that has waited longest; if there is none, that of a body
+//! that has taken long. So slow senders in any number keep nobody out, and who is being answered, or was just
+//! now, is never pushed aside. When there is no such seat the newcomer is told 503. Those who wait too long
+//! leave by themselves ([`Places::sweep`]).
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -20,6 +21,8 @@ pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long a body may take to arrive; the doors answer before this.
 pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(40);
+/// Between two requests a connection keeps its seat for at least this long.
+const BREATH: Duration = Duration::from_secs(1);
 /// A body that has taken this long gives up its seat when there is no other.
 const SLOW_BODY: Duration = Duration::from_secs(5);
 
@@ -91,9 +94,10 @@ impl Seat {
     /// How readily it is given away; `None` for those who are being served.
     fn claim(&self) -> Option<(bool, Duration)> {
         match self.now() {
-            (Phase::Fresh | Phase::Idle, waited) => Some((true, waited)),
+            (Phase::Fresh, waited) => Some((true, waited)),
+            (Phase::Idle, waited) if waited >= BREATH => Some((true, waited)),
             (Phase::Body, waited) if waited >= SLOW_BODY => Some((false, waited)),
-            (Phase::Body | Phase::Busy, _) => None,
+            (Phase::Idle | Phase::Body | Phase::Busy, _) => None,
         }
     }
 
@@ -109,13 +113,19 @@ impl Seat {
 
 /// All seats.
 #[derive(Debug, Default)]
-pub(crate) struct Places(Mutex<Taken>);
+pub(crate) struct Places {
+    taken: Mutex<Taken>,
+    /// Rung when one who was sent away has gone.
+    gone: Notify,
+}
 
 #[derive(Debug, Default)]
 struct Taken {
     next: u64,
     seats: HashMap<u64, Arc<Seat>>,
     of: HashMap<IpAddr, usize>,
+    /// Sent away, but not gone yet: they still have a socket.
+    leaving: usize,
 }
 
 /// A connection's hold on its seat; given back when it is dropped.
@@ -176,8 +186,19 @@ impl Places {
         self.lock().seats.len()
     }
 
+    /// Resolves when fewer than `most` of those sent away still have to go.
+    pub(crate) async fn cleared(&self, most: usize) {
+        loop {
+            let gone = self.gone.notified();
+            if self.lock().leaving < most.max(1) {
+                return;
+            }
+            gone.await;
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Taken> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -200,6 +221,7 @@ impl Taken {
 
     fn send_away(&mut self, number: u64) {
         if let Some(seat) = self.remove(number) {
+            self.leaving += 1;
             seat.leave.notify_one();
         }
     }
@@ -218,7 +240,11 @@ impl Taken {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.places.lock().remove(self.number);
+        let mut taken = self.places.lock();
+        if taken.remove(self.number).is_none() {
+            taken.leaving -= 1;
+            self.places.gone.notify_one();
+        }
     }
 }
 
@@ -255,6 +281,21 @@ mod tests {
     }
 
     #[test]
+    fn nobody_new_is_let_in_until_those_sent_away_have_gone() {
+        let places = Arc::new(Places::default());
+        let leaving = places.take(source(1), 1).unwrap();
+        let _newcomer = places.take(source(1), 1).unwrap();
+
+        assert!(
+            places.cleared(1).now_or_never().is_none(),
+            "its socket is still open"
+        );
+        drop(leaving);
+
+        assert!(places.cleared(1).now_or_never().is_some());
+    }
+
+    #[test]
     fn the_source_with_most_connections_gives_up_a_seat_first() {
         let places = Arc::new(Places::default());
         let alone = places.take(source(1), 3).unwrap();
@@ -270,11 +311,12 @@ mod tests {
     #[test]
     fn when_all_are_being_served_there_is_no_seat_until_one_leaves() {
         let places = Arc::new(Places::default());
-        let served = [(); 2].map(|()| places.take(source(1), 2).unwrap());
+        let served = [(); 3].map(|()| places.take(source(1), 3).unwrap());
         served[0].seat.busy();
         served[1].seat.awaits_body();
+        served[2].seat.idle();
 
-        assert!(places.take(source(2), 2).is_none());
+        assert!(places.take(source(2), 3).is_none());
         drop(served);
 
         assert!(places.take(source(2), 2).is_some());

@@ -5,6 +5,7 @@
 //! has to give it up, is in `places.rs`; how much may be on its way at once in `bodies.rs`.
 
 use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,9 +38,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 /// How often those who wait too long are sent away.
 const SWEEP: Duration = Duration::from_secs(1);
-/// Connections that are being told that there is no place; while so many are, nobody is accepted.
-const TURNING_AWAY: usize = 16;
-/// How long that may take.
+/// Connections that are being told that there is no place, and as many that were sent away and have not gone: for
+/// each, one of so many places. While there are more nobody is accepted, so that sockets stay bounded.
+const ONE_LEAVING_OF: usize = 16;
+const MOST_LEAVING: usize = 16;
+/// How long being told may take.
 const TURN_AWAY: Duration = Duration::from_millis(100);
 /// What they are told.
 const NO_PLACE: &str = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
@@ -74,13 +77,15 @@ impl Serving {
             places: Arc::default(),
             cut: CancellationToken::new(),
         };
+        let leaving = (doors.limits.load().connections / ONE_LEAVING_OF).clamp(1, MOST_LEAVING);
         let accepting = Accepting {
             listener,
             doors,
             tasks: serving.tasks.clone(),
             places: serving.places.clone(),
             cut: serving.cut.clone(),
-            turning_away: Arc::new(Semaphore::new(TURNING_AWAY)),
+            turning_away: Arc::new(Semaphore::new(leaving)),
+            leaving,
             complained: None,
         };
         serving.tasks.spawn(accepting.run());
@@ -111,6 +116,7 @@ struct Accepting {
     places: Arc<Places>,
     cut: CancellationToken,
     turning_away: Arc<Semaphore>,
+    leaving: usize,
     complained: Option<Instant>,
 }
 
@@ -124,7 +130,7 @@ impl Accepting {
                 _ = sweep.tick() => {
                     self.places.sweep();
                 }
-                accepted = self.listener.accept() => match accepted {
+                accepted = self.next() => match accepted {
                     Ok((stream, peer)) => self.seat(stream, peer.ip()).await,
                     Err(error) => self.pause(&error).await,
                 },
@@ -132,8 +138,13 @@ impl Accepting {
         }
     }
 
+    async fn next(&self) -> std::io::Result<(TcpStream, SocketAddr)> {
+        self.places.cleared(self.leaving).await;
+        self.listener.accept().await
+    }
+
     /// Serves the connection if there is a place for it, else says that there is none.
-    async fn seat(&self, stream: TcpStream, source: std::net::IpAddr) {
+    async fn seat(&self, stream: TcpStream, source: IpAddr) {
         let most = self.doors.limits.load().connections;
         let Some(place) = self.places.take(source, most) else {
             // Waits while many are being told, so that refusing costs little however many come.

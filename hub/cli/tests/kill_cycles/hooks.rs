@@ -8,12 +8,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result, ensure};
+use dispatch_fixtures::wire::{Message, Messages};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use crate::producers::KEYS;
-use crate::wire::{Message, Messages};
 
 /// The subscriptions.
 pub(crate) const NAMES: [&str; 3] = ["plain", "ordered", "failing"];

@@ -9,7 +9,6 @@
 mod hooks;
 mod ledger;
 mod producers;
-mod wire;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

@@ -5,14 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use anyhow::{Result, bail};
+use dispatch_fixtures::wire::{Connection, event};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-
-use crate::wire::Messages;
 
 /// How many keys there are: eight for each of the producers.
 pub(crate) const KEYS: u32 = 4 * 8;
@@ -84,45 +80,24 @@ async fn produce(port: u16, key: u32, every: Duration, shared: Arc<Shared>) -> R
 }
 
 fn request(key: u32, number: u32) -> Vec<u8> {
-    let body = "{\"power\":\"off\"}";
-    format!(
-        "POST /v1/events HTTP/1.1\r\nhost: hub\r\nce-specversion: 1.0\r\nce-id: {key}-{number}\r\n\
-         ce-source: /kill\r\nce-type: test.happened\r\nce-partitionkey: {key}\r\n\
-         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
+    event(
+        &format!("{key}-{number}"),
+        "test.happened",
+        &format!("ce-partitionkey: {key}\r\n"),
     )
-    .into_bytes()
-}
-
-struct Connection {
-    answers: Messages<OwnedReadHalf>,
-    requests: OwnedWriteHalf,
 }
 
 /// Whether it was acknowledged; not when the hub is away, or goes away. Anything but 202 and 503 is an error.
 async fn post(connection: &mut Option<Connection>, port: u16, request: &[u8]) -> Result<bool> {
     if connection.is_none() {
-        let Ok(stream) = TcpStream::connect(("127.0.0.1", port)).await else {
-            return Ok(false);
-        };
-        stream.set_nodelay(true)?;
-        let (read, requests) = stream.into_split();
-        let answers = Messages::new(read);
-        *connection = Some(Connection { answers, requests });
+        *connection = Connection::open(port).await.ok();
     }
     let Some(open) = connection else {
         return Ok(false);
     };
-    if open.requests.write_all(request).await.is_err() {
-        return Ok(false);
+    match timeout(PATIENCE, open.ask(request)).await? {
+        Some(202) => Ok(true),
+        Some(503) | None => Ok(false),
+        Some(status) => bail!("{status}"),
     }
-    let Ok(Some(answer)) = timeout(PATIENCE, open.answers.next())
-        .await?
-        .map_or(Ok(None), anyhow::Ok)
-    else {
-        return Ok(false);
-    };
-    let status = answer.start();
-    ensure!(status.contains(" 202 ") || status.contains(" 503 "), "{status}");
-    Ok(status.contains(" 202 "))
 }
