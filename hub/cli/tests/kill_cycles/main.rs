@@ -70,7 +70,7 @@ fn subscribe(hub: &Hub, hooks: &Hooks) -> Result<HashMap<String, String>> {
 }
 
 /// Waits until every event is settled for every subscription, as far as the web hooks can tell.
-async fn delivered(hooks: &Hooks, acknowledged: &[u32]) -> Result<()> {
+async fn delivered(hub: &Hub, hooks: &Hooks, acknowledged: &[u32]) -> Result<()> {
     let all = || {
         acknowledged
             .iter()
@@ -86,9 +86,15 @@ async fn delivered(hooks: &Hooks, acknowledged: &[u32]) -> Result<()> {
             left.retain(|id| seen.times(*id) == 0);
             Ok(left.is_empty())
         });
-        waited
-            .await
-            .with_context(|| format!("acknowledged and never delivered to {name}"))?;
+        if let Err(error) = waited.await {
+            let pending = hub.json(&["get", "deliveries", "--subscription", name])?;
+            let (count, first) = (left.len(), left.first().copied());
+            let of = pending.as_array().map_or(0, Vec::len);
+            return Err(error).with_context(|| {
+                let next = &pending[0];
+                format!("{count} acknowledged and not delivered to {name}, the first {first:?}; {of} pending, the next {next}")
+            });
+        }
     }
     Ok(())
 }
@@ -140,7 +146,12 @@ async fn whatever_moment_the_hub_is_killed_at_the_accounts_balance() -> Result<(
     hooks.new_life();
     hub.run().await?;
     let acknowledged = producers.finish().await?;
-    delivered(&hooks, &acknowledged).await?;
+    delivered(&hub, &hooks, &acknowledged).await?;
+    let disorder = hooks.seen(1).disorder.clone();
+    ensure!(
+        disorder.is_empty(),
+        "these came before what they follow: {disorder:?}"
+    );
     for (lane, name) in NAMES.iter().enumerate() {
         let (seen, settled) = (hooks.seen(lane), &dead.settled[*name]);
         let not_delivered = settled.delivered.iter().find(|id| seen.times(**id) == 0);
@@ -164,6 +175,14 @@ async fn whatever_moment_the_hub_is_killed_at_the_accounts_balance() -> Result<(
             "{name}: {forgotten} owed events were not delivered by the next life"
         );
     }
+
+    hub.until("what is refused for good is given up", PATIENCE, |hub| {
+        Ok(hub
+            .json(&["get", "deliveries"])?
+            .as_array()
+            .is_some_and(Vec::is_empty))
+    })
+    .await?;
 
     // And after a clean stop everything acknowledged is settled, once, and nothing else is there
     let (status, log) = hub.stop(Duration::from_secs(30)).await?;
