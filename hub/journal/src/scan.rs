@@ -166,8 +166,11 @@ impl<'a> Scanner<'a> {
         let most = usize::try_from(self.limit.saturating_sub(at)).unwrap_or(usize::MAX);
         let wanted = length.max(READ_AHEAD).min(most);
         let mut window = std::mem::take(&mut self.window);
-        window.clear();
-        window.resize(wanted, 0);
+        // What was in it is read over; only a longer one is made anew.
+        match window.len() < wanted {
+            true => window = vec![0; wanted],
+            false => window.truncate(wanted),
+        }
         let mut done = 0;
         while done < wanted {
             match self.file.read_at(&mut window[done..], at + done as u64) {
