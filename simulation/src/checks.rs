@@ -1,6 +1,7 @@
 //! What must hold whenever the log is read back: as a life begins, and at the end of everything.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use dispatch_contract::{Log, Page, Record, Sequence, Settled, SubscriptionId};
 use dispatch_journal::{Journal, Recovered};
@@ -8,7 +9,7 @@ use dispatch_journal::{Journal, Recovered};
 use crate::producers::checkpoint_value;
 use crate::published::Published;
 use crate::store::Store;
-use crate::witness::{Book, name};
+use crate::witness::{Book, Given, name};
 
 /// What is looked at.
 pub(crate) struct Checks<'a> {
@@ -117,7 +118,9 @@ impl Checks<'_> {
                 return Err(format!("settled twice: {settlement:?}"));
             }
             let given = self.book.given.get(&key).map(Vec::as_slice).unwrap_or_default();
-            if settlement.settled == Settled::Delivered && !given.iter().any(|g| g.taken && !g.dead_letter) {
+            if settlement.settled == Settled::Delivered
+                && !given.iter().any(|g| g.taken.is_some() && !g.dead_letter)
+            {
                 return Err(format!("no sink took what is settled: {settlement:?}"));
             }
             if settlement.settled == Settled::DeadLettered && settlement.failures.is_empty() {
@@ -204,16 +207,17 @@ impl Checks<'_> {
         Ok(())
     }
 
-    /// Everything a sink took in the last life is settled: promised after a clean stop of a healthy hub.
-    pub(crate) fn nothing_to_repeat(&self) -> Result<(), String> {
+    /// Everything a sink took in the last life before `until` is settled.
+    pub(crate) fn nothing_to_repeat(&self, until: Duration) -> Result<(), String> {
         let settled = self.settled_once()?;
         let live: BTreeSet<SubscriptionId> = self.store.live.iter().map(|stored| stored.id).collect();
         for (key, given) in &self.book.given {
-            let last = self.book.life;
-            let taken = given.iter().any(|g| g.taken && !g.dead_letter && g.life == last);
-            if taken && live.contains(&key.0) && !settled.contains_key(key) {
+            let in_time = |g: &Given| {
+                g.life == self.book.life && !g.dead_letter && g.taken.is_some_and(|taken| taken <= until)
+            };
+            if given.iter().any(in_time) && live.contains(&key.0) && !settled.contains_key(key) {
                 return Err(format!(
-                    "{} took {} and will get it again after a clean stop",
+                    "{} took {} in good time and will get it again",
                     key.0, key.1
                 ));
             }

@@ -22,6 +22,8 @@ use crate::world::{DIR, World};
 const OPENINGS: usize = 12;
 /// A life that does not end by itself ends after this.
 const LONGEST: Duration = Duration::from_millis(1500);
+/// Between two looks at a log in which something happens.
+const PAUSE: Duration = Duration::from_millis(25);
 /// Everything comes to rest within this, in the world's time.
 const REST: Duration = Duration::from_secs(4 * 3600);
 
@@ -119,8 +121,8 @@ impl World {
             forgets: self.forgets(),
         };
         checks.opening(journal, recovered)?;
-        if std::mem::take(&mut self.nothing_to_repeat) {
-            checks.nothing_to_repeat()?;
+        if let Some(until) = self.nothing_to_repeat.take() {
+            checks.nothing_to_repeat(until)?;
         }
         if matches!(self.last, Some(Ended::Stopped(_))) && recovered.torn.is_some() && !self.was_rough {
             return Err(format!("torn after a clean stop: {:?}", recovered.torn));
@@ -288,8 +290,10 @@ impl World {
         let most = self.plan.limits.queue_events;
         let mut at = published.lock().unwrap_or_else(PoisonError::into_inner).next();
         async move {
+            let mut pause = PAUSE;
             loop {
-                sleep(Duration::from_millis(25)).await;
+                sleep(pause).await;
+                pause = (pause * 2).min(16 * PAUSE);
                 while at <= journal.head() {
                     // What cannot be read now can be read later.
                     let Ok(page) = journal.read(at, 64 * 1024).await else {
@@ -301,6 +305,7 @@ impl World {
                         return;
                     }
                     at = page.next;
+                    pause = PAUSE;
                 }
                 journal.set_floor(router.floor().min(at - 1));
                 for status in router.statuses().await {

@@ -65,6 +65,11 @@ impl Plan {
             jumps: dice.chance(200),
         }
     }
+
+    /// Whether the journal has room for everything that may wait.
+    pub(crate) fn is_roomy(&self) -> bool {
+        self.options.queue_groups > 100 && self.options.queue_bytes > 100 << 10
+    }
 }
 
 fn options(dice: &mut Dice) -> Options {

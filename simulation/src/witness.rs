@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use dispatch_contract::{
     Committed, Delivery, DeliverySpec, Event, Order, Placed, Progress, Sequence, Settlement, SubscriptionId,
@@ -21,8 +22,8 @@ pub(crate) struct Given {
     pub(crate) life: usize,
     /// To the dead letter sink.
     pub(crate) dead_letter: bool,
-    /// The sink answered that it took the event.
-    pub(crate) taken: bool,
+    /// When the sink answered that it took the event, since the world began.
+    pub(crate) taken: Option<Duration>,
 }
 
 /// An event somebody posted.
@@ -234,14 +235,14 @@ impl Witness {
             let given = book.given.entry(key).or_default();
             if given
                 .iter()
-                .any(|g| g.life == life && g.taken && g.dead_letter == dead_letter)
+                .any(|g| g.life == life && g.taken.is_some() && g.dead_letter == dead_letter)
             {
                 wrong.push(format!("{who} was given {sequence} again after it was taken"));
             }
             given.push(Given {
                 life,
                 dead_letter,
-                taken: false,
+                taken: None,
             });
             let place = given.len() - 1;
             let now = book.at_once.entry(key.0).or_default();
@@ -280,6 +281,7 @@ pub(crate) struct Seat {
 impl Seat {
     /// The sink answered.
     pub(crate) fn leave(self, taken: bool) {
+        let taken = taken.then(|| self.witness.trace.now());
         let mut book = self.witness.book();
         let given = book
             .given

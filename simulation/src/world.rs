@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use crate::checks::Checks;
 use crate::clock::SimClock;
@@ -18,6 +19,9 @@ use crate::witness::Witness;
 
 /// Where the journal is on the simulated disk.
 pub(crate) const DIR: &str = "/journal";
+
+/// What a sink took is settled within this, on a healthy disk.
+const SETTLED_WITHIN: Duration = Duration::from_millis(400);
 
 /// Everything.
 #[derive(Debug)]
@@ -36,8 +40,8 @@ pub(crate) struct World {
     pub(crate) last: Option<Ended>,
     /// The last life's disk had its troubles.
     pub(crate) was_rough: bool,
-    /// The last life promised that no delivery will be repeated.
-    pub(crate) nothing_to_repeat: bool,
+    /// What sinks took in the last life before this is settled.
+    pub(crate) nothing_to_repeat: Option<Duration>,
 }
 
 /// What a run that held came to.
@@ -72,7 +76,7 @@ impl World {
             life: 0,
             last: None,
             was_rough: false,
-            nothing_to_repeat: false,
+            nothing_to_repeat: None,
             plan,
             dice,
             clock,
@@ -104,9 +108,8 @@ impl World {
             cramped: false,
         };
         self.live_on_a_runtime(rest)?;
-        self.nothing_to_repeat = true;
         let last = Life {
-            end: End::Stop(std::time::Duration::ZERO, std::time::Duration::from_secs(60)),
+            end: End::Stop(Duration::ZERO, Duration::from_secs(60)),
             ..rest
         };
         self.live_on_a_runtime(last)?;
@@ -139,8 +142,12 @@ impl World {
         self.disk.set_capacity(u64::MAX / 2);
         self.disk.lose_power(loss);
         self.was_rough = life.faulty || life.cramped;
-        self.nothing_to_repeat =
-            !self.was_rough && matches!(ended, Ended::Stopped(drained) if drained.finished);
+        let now = self.clock.now();
+        self.nothing_to_repeat = match ended {
+            _ if self.was_rough => None,
+            Ended::Stopped(drained) => drained.finished.then_some(now),
+            Ended::Cut => now.checked_sub(SETTLED_WITHIN).filter(|_| self.plan.is_roomy()),
+        };
         self.last = Some(ended);
         Ok(())
     }
