@@ -198,6 +198,16 @@ impl Identities {
         self.table[hole] = EMPTY;
     }
 
+    /// Makes room for so many at once.
+    pub(crate) fn expect(&mut self, count: usize) {
+        let wanted = (count.min(self.window) * 2 + 2).next_power_of_two();
+        if wanted > self.table.len() {
+            self.hashes.reserve(count);
+            self.lows.reserve(count);
+            self.rebuild(wanted);
+        }
+    }
+
     fn grow(&mut self) {
         self.rebuild(self.table.len() * 2);
     }

@@ -253,7 +253,10 @@ impl Recover<'_> {
             count += index.identities.len();
             found.push(index.identities);
         }
-        for (identity, sequence) in found.into_iter().rev().flatten() {
+        // What would be forgotten again at once is left out.
+        let beyond = count.saturating_sub(self.identities.window());
+        self.identities.expect(count - beyond);
+        for (identity, sequence) in found.into_iter().rev().flatten().skip(beyond) {
             self.remember(identity, sequence);
         }
         Ok(())
