@@ -45,7 +45,6 @@ seed:
 
 ## The whole-pipeline cases; results go to bench/results/.
 bench:
-	cargo build --release --workspace --bins
 	./bench/run all
 
 clean:

@@ -2,7 +2,8 @@
 //!
 //! No parsing, no matching, no settlement, no retry. What a hub costs more than this is what it is for; what it
 //! costs more than that is waste. Each connection that comes in has one that goes out, fed by a short queue:
-//! when the target is slower than the producers, they wait.
+//! when the target is slower than the producers, they wait. One thread serves, beside the one that syncs: with two, an
+//! event cost 5 to 15 % more processor time.
 
 use std::path::PathBuf;
 use std::sync::Arc;
