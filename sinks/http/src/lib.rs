@@ -68,7 +68,12 @@ impl HttpSink {
         }
     }
 
-    async fn plain(&self, host: &Host, delivery: &Delivery, mut request: Request<Full<Bytes>>) -> Answer {
+    async fn plain(
+        &self,
+        host: &Arc<Host>,
+        delivery: &Delivery,
+        mut request: Request<Full<Bytes>>,
+    ) -> Answer {
         request::to_origin_form(&mut request, &self.target);
         // An idle connection may end just as it is used; as long as nothing was sent, the next one is tried.
         let (mut connection, response) = loop {

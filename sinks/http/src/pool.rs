@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use crate::connection::Connection;
 
-/// Idle connections kept per host: as many as a subscription has in flight by default.
-pub(crate) const IDLE_PER_HOST: usize = 64;
+/// Idle connections kept for each sink that goes to a host: as many as a subscription has in flight by default.
+pub(crate) const IDLE_PER_SINK: usize = 64;
+/// And for all sinks of one host together.
+const IDLE_PER_HOST: usize = 1024;
 /// Shorter than what usual servers wait, so that it is rarely they who close first.
 pub(crate) const IDLE_TIME: Duration = Duration::from_secs(15);
 
@@ -67,9 +69,11 @@ impl Host {
     }
 
     /// Keeps a connection for the next request.
-    pub(crate) fn keep(&self, connection: Connection) {
+    pub(crate) fn keep(self: &Arc<Self>, connection: Connection) {
+        // Each sink that goes there keeps the host.
+        let most = (Arc::strong_count(self) * IDLE_PER_SINK).min(IDLE_PER_HOST);
         let mut idle = self.idle();
-        if idle.len() < IDLE_PER_HOST {
+        if idle.len() < most {
             idle.push((Instant::now(), connection));
         }
     }
@@ -121,5 +125,27 @@ mod tests {
         drop(host);
         pool.tidy();
         assert!(pool.hosts.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_host_keeps_idle_connections_for_each_sink_that_goes_there() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = Pool::default().host("127.0.0.1", listener.local_addr().unwrap().port());
+        let mut streams = Vec::new();
+        let mut kept_of_seventy = async |host: &Arc<Host>| {
+            for _ in 0..70 {
+                let opened = Connection::open(&host.name, host.port).await.unwrap();
+                streams.push(listener.accept().await.unwrap());
+                host.keep(opened);
+            }
+            host.idle().len()
+        };
+
+        let of_one = kept_of_seventy(&host).await;
+        let another_sink = host.clone();
+        let of_two = kept_of_seventy(&host).await;
+
+        assert_eq!((of_one, of_two), (64, 128));
+        drop(another_sink);
     }
 }

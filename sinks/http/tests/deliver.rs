@@ -284,7 +284,7 @@ async fn many_deliveries_at_once_have_a_connection_each_and_share_them_later() {
         counted.fetch_add(1, Ordering::SeqCst);
     });
     tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
-    let sink = Arc::new(sink(address, "/"));
+    let sink = sink(address, "/");
 
     for _ in 0..3 {
         let deliveries = (0..8).map(|_| deliver(&sink));
