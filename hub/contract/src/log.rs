@@ -91,13 +91,16 @@ pub struct Attempt {
     pub reason: String,
 }
 
-/// The subscription owes nothing at or before `sequence`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The subscription owes nothing at or before `sequence` but what is named.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Through {
     /// The subscription.
     pub subscription: SubscriptionId,
     /// Everything up to and with this is settled or was never its own.
     pub sequence: Sequence,
+    /// But for these, ascending: they are still owed. Nearly always none; so that a few events that wait for long
+    /// do not keep all settlements behind them in the log's memory.
+    pub but_for: Vec<Sequence>,
 }
 
 /// How far a driver has read, in the driver's own words.
@@ -114,8 +117,10 @@ pub struct Checkpoint {
 /// What a subscription has behind it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Nothing at or before this is owed.
+    /// Nothing at or before this is owed, but for `owed`.
     pub through: Sequence,
+    /// Events at or before `through` that are owed all the same.
+    pub owed: BTreeSet<Sequence>,
     /// Events after `through` that are settled.
     pub beyond: BTreeSet<Sequence>,
 }
@@ -123,7 +128,30 @@ pub struct Progress {
 impl Progress {
     /// Whether the event at `sequence` is settled, or was never owed.
     pub fn covers(&self, sequence: Sequence) -> bool {
-        sequence <= self.through || self.beyond.contains(&sequence)
+        match sequence <= self.through {
+            true => !self.owed.contains(&sequence),
+            false => self.beyond.contains(&sequence),
+        }
+    }
+
+    /// Takes in that an event is settled.
+    pub fn settle(&mut self, event: Sequence) {
+        match event <= self.through {
+            true => self.owed.remove(&event),
+            false => self.beyond.insert(event),
+        };
+    }
+
+    /// Takes in how far the subscription is. What was settled before stays settled.
+    pub fn advance(&mut self, mark: &Through) {
+        if mark.sequence <= self.through {
+            return;
+        }
+        let owed = mark.but_for.iter().copied();
+        let owed = owed.filter(|event| *event <= mark.sequence && !self.covers(*event));
+        self.owed = owed.collect();
+        self.through = mark.sequence;
+        self.beyond = self.beyond.split_off(&mark.sequence.saturating_add(1));
     }
 }
 
@@ -253,4 +281,49 @@ pub trait Log: Send + Sync + 'static {
 pub trait Tail: Send {
     /// The next records, in order, as soon as there are any. `None` when the log is closed and all was read.
     fn next(&mut self) -> BoxFuture<'_, Option<Arc<Page>>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(sequence: Sequence, but_for: &[Sequence]) -> Through {
+        Through {
+            subscription: SubscriptionId(Uuid::nil()),
+            sequence,
+            but_for: but_for.to_vec(),
+        }
+    }
+
+    #[test]
+    fn a_mark_leaves_owed_what_it_names_until_that_is_settled() {
+        let mut progress = Progress::default();
+        for event in [3, 5, 9] {
+            progress.settle(event);
+        }
+
+        progress.advance(&mark(7, &[2, 4]));
+        assert_eq!(
+            (1..=10).filter(|n| progress.covers(*n)).collect::<Vec<_>>(),
+            [1, 3, 5, 6, 7, 9]
+        );
+
+        progress.settle(4);
+        progress.advance(&mark(6, &[4]));
+        progress.advance(&mark(8, &[2, 4]));
+        assert_eq!(
+            progress.owed,
+            BTreeSet::from([2]),
+            "what is settled stays settled"
+        );
+
+        progress.advance(&mark(9, &[]));
+        assert_eq!(
+            progress,
+            Progress {
+                through: 9,
+                ..Progress::default()
+            }
+        );
+    }
 }

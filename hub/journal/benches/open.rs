@@ -66,6 +66,7 @@ async fn fill(dir: &Path, crashed: &Path, segments: u64, segment_mib: u64, beyon
             through: vec![Through {
                 subscription,
                 sequence: id - owed,
+                but_for: Vec::new(),
             }],
             ..Group::default()
         })

@@ -238,7 +238,7 @@ pub(crate) fn records<'a>(
         })
     });
     let settlements = group.settlements.iter().cloned().map(Record::Settlement);
-    let through = group.through.iter().copied().map(Record::Through);
+    let through = group.through.iter().cloned().map(Record::Through);
     let checkpoint = group.checkpoint.iter().cloned().map(Record::Checkpoint);
     events.chain(settlements).chain(through).chain(checkpoint)
 }

@@ -6,6 +6,8 @@
 //! ```text
 //! u32 subscriptions, each: 16 bytes id, u64 through, u32 settled beyond, each: LEB128 distance to the one before
 //! u32 checkpoints, each: u16 length, organization, u16 length, driver, u32 length, value
+//! if any subscription owes something at or before its through:
+//! u32 such subscriptions, each: 16 bytes id, u32 events owed, each: LEB128 distance to the one before
 //! ```
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -14,7 +16,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dispatch_contract::{Progress, Record, SubscriptionId};
 
-use crate::record::{Reader, put_text};
+use crate::record::{Reader, put_ascending, put_text};
 
 /// The sum of all records so far.
 #[derive(Debug, Default)]
@@ -31,18 +33,13 @@ impl Ledger {
         match record {
             Record::Event(_) => {}
             Record::Settlement(settlement) => {
-                if let Some(progress) = self.of(settlement.subscription)
-                    && settlement.event > progress.through
-                {
-                    progress.beyond.insert(settlement.event);
+                if let Some(progress) = self.of(settlement.subscription) {
+                    progress.settle(settlement.event);
                 }
             }
             Record::Through(through) => {
-                if let Some(progress) = self.of(through.subscription)
-                    && through.sequence > progress.through
-                {
-                    progress.through = through.sequence;
-                    progress.beyond = progress.beyond.split_off(&through.sequence.saturating_add(1));
+                if let Some(progress) = self.of(through.subscription) {
+                    progress.advance(through);
                 }
             }
             Record::Checkpoint(checkpoint) => {
@@ -81,15 +78,11 @@ impl Ledger {
         // In order, so that the same log makes the same bytes.
         let mut progress: Vec<_> = self.progress.iter().collect();
         progress.sort_unstable_by_key(|(subscription, _)| **subscription);
-        for (subscription, progress) in progress {
+        for (subscription, progress) in &progress {
             out.extend_from_slice(subscription.0.as_bytes());
             out.extend_from_slice(&progress.through.to_le_bytes());
             out.extend_from_slice(&(progress.beyond.len() as u32).to_le_bytes());
-            let mut before = progress.through;
-            for sequence in &progress.beyond {
-                put_leb128(out, sequence.wrapping_sub(before));
-                before = *sequence;
-            }
+            put_ascending(out, progress.through, progress.beyond.iter().copied());
         }
         let checkpoints: usize = self.checkpoints.values().map(BTreeMap::len).sum();
         out.extend_from_slice(&(checkpoints as u32).to_le_bytes());
@@ -100,6 +93,16 @@ impl Ledger {
                 out.extend_from_slice(&(value.len() as u32).to_le_bytes());
                 out.extend_from_slice(value);
             }
+        }
+        progress.retain(|(_, progress)| !progress.owed.is_empty());
+        if progress.is_empty() {
+            return;
+        }
+        out.extend_from_slice(&(progress.len() as u32).to_le_bytes());
+        for (subscription, progress) in progress {
+            out.extend_from_slice(subscription.0.as_bytes());
+            out.extend_from_slice(&(progress.owed.len() as u32).to_le_bytes());
+            put_ascending(out, 0, progress.owed.iter().copied());
         }
     }
 
@@ -114,11 +117,8 @@ impl Ledger {
                 through,
                 ..Progress::default()
             };
-            let mut before = through;
-            for _ in 0..rest.u32()? {
-                before = before.checked_add(leb128(&mut rest)?)?;
-                progress.beyond.insert(before);
-            }
+            let count = rest.u32()?;
+            progress.beyond = rest.ascending(through, count)?;
             ledger.progress.insert(subscription, progress);
         }
         for _ in 0..rest.u32()? {
@@ -132,28 +132,14 @@ impl Ledger {
                 .or_default()
                 .insert(driver.into(), value);
         }
+        let owing = if rest.0.is_empty() { 0 } else { rest.u32()? };
+        for _ in 0..owing {
+            let subscription = rest.subscription()?;
+            let count = rest.u32()?;
+            ledger.progress.get_mut(&subscription)?.owed = rest.ascending(0, count)?;
+        }
         rest.0.is_empty().then_some(ledger)
     }
-}
-
-fn put_leb128(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
-fn leb128(rest: &mut Reader<'_>) -> Option<u64> {
-    let mut number = 0u64;
-    for shift in (0..64).step_by(7) {
-        let byte = rest.u8()?;
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Some(number);
-        }
-    }
-    None
 }
 
 #[cfg(test)]
@@ -184,6 +170,7 @@ mod tests {
         ledger.apply(&Record::Through(Through {
             subscription: id,
             sequence: 5,
+            but_for: Vec::new(),
         }));
         ledger.apply(&settled(id, 4));
 
@@ -207,12 +194,18 @@ mod tests {
         #[test]
         fn a_snapshot_reads_back_as_it_was(
             settlements in proptest::collection::vec((0u128..5, 1u64..100_000), 0..200),
+            owed in proptest::collection::btree_set(1u64..50_000, 0..50),
             value in proptest::collection::vec(any::<u8>(), 0..50),
         ) {
             let mut ledger = Ledger::default();
             for (id, event) in settlements {
                 ledger.apply(&settled(SubscriptionId(Uuid::from_u128(id)), event));
             }
+            ledger.apply(&Record::Through(Through {
+                subscription: SubscriptionId(Uuid::from_u128(1)),
+                sequence: 50_000,
+                but_for: owed.into_iter().collect(),
+            }));
             ledger.apply(&Record::Checkpoint(Checkpoint {
                 organization: "o".into(), driver: "d".into(), value: value.clone().into(),
             }));

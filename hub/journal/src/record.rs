@@ -1,15 +1,17 @@
 //! Records inside a frame's body, to bytes and back.
 //!
 //! ```text
-//! u8 kind: 1 event, 2 settlement, 3 through, 4 checkpoint; u8 flags; u16 zero; u32 length of what follows
+//! u8 kind: 1 event, 2 settlement, 3 through, 4 checkpoint, 5 through but for; u8 flags; u16 zero; u32 length of what follows
 //! event:      [16 bytes target, if flag 1] u16 length, organization, encoded event (see the contract's encoding)
 //! settlement: 16 bytes subscription, u64 event, u8 how (0 delivered, 1 dead-lettered, 2 dropped), u32 attempts,
 //!             u16 failures, each: i64 at, u32 took, u16 code (0 none), u16 length, reason
 //! through:    16 bytes subscription, u64 sequence
+//! through but for: the same, then the events still owed, each: LEB128 distance to the one before
 //! checkpoint: u16 length, organization, u16 length, driver, value to the end
 //! ```
 //! Little-endian. Reading checks every length: hostile bytes give `None` and never a panic.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -26,9 +28,13 @@ const EVENT: u8 = 1;
 const SETTLEMENT: u8 = 2;
 const THROUGH: u8 = 3;
 const CHECKPOINT: u8 = 4;
+/// A kind of its own, so that a hub that does not know it takes nothing owed for settled.
+const THROUGH_BUT_FOR: u8 = 5;
 const TARGETED: u8 = 1;
 /// The largest checkpoint the contract allows.
 const MAX_CHECKPOINT: usize = 64 * 1024;
+/// A number takes no more.
+const MAX_LEB128: usize = 10;
 /// Reasons are cut to this.
 const MAX_REASON: usize = 4096;
 
@@ -48,7 +54,8 @@ pub(crate) fn size_of(group: &Group) -> Result<usize, String> {
         fits("the number of failed attempts", settlement.failures.len())?;
         size += HEAD + 31 + failures;
     }
-    size += group.through.len() * (HEAD + 24);
+    let but_for: usize = group.through.iter().map(|through| through.but_for.len()).sum();
+    size += group.through.len() * (HEAD + 24) + but_for * MAX_LEB128;
     if let Some(checkpoint) = &group.checkpoint {
         fits("the name of an organization", checkpoint.organization.len())?;
         fits("the name of a driver", checkpoint.driver.len())?;
@@ -122,10 +129,31 @@ pub(crate) fn put_settlement(out: &mut Vec<u8>, settlement: &Settlement) {
 }
 
 pub(crate) fn put_through(out: &mut Vec<u8>, through: &Through) {
-    put(out, THROUGH, 0, |out| {
+    let kind = match through.but_for.is_empty() {
+        true => THROUGH,
+        false => THROUGH_BUT_FOR,
+    };
+    put(out, kind, 0, |out| {
         out.extend_from_slice(through.subscription.0.as_bytes());
         out.extend_from_slice(&through.sequence.to_le_bytes());
+        put_ascending(out, 0, through.but_for.iter().copied());
     });
+}
+
+/// Numbers that ascend from `before`, as the distances between them.
+pub(crate) fn put_ascending(out: &mut Vec<u8>, mut before: u64, numbers: impl Iterator<Item = u64>) {
+    for number in numbers {
+        put_leb128(out, number.wrapping_sub(before));
+        before = number;
+    }
+}
+
+fn put_leb128(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
 }
 
 pub(crate) fn put_checkpoint(out: &mut Vec<u8>, checkpoint: &Checkpoint) {
@@ -153,6 +181,12 @@ pub(crate) fn decode_group(head: &FrameHead, body: &[u8]) -> Option<Vec<(Entry, 
             THROUGH => Record::Through(Through {
                 subscription: part.subscription()?,
                 sequence: part.u64()?,
+                but_for: Vec::new(),
+            }),
+            THROUGH_BUT_FOR => Record::Through(Through {
+                subscription: part.subscription()?,
+                sequence: part.u64()?,
+                but_for: but_for(&mut part)?,
             }),
             CHECKPOINT => Record::Checkpoint(Checkpoint {
                 organization: part.text()?.into(),
@@ -188,6 +222,15 @@ fn event(
         arrival,
         event: Event::decode(Bytes::copy_from_slice(part.0)).ok()?,
     })
+}
+
+fn but_for(part: &mut Reader<'_>) -> Option<Vec<Sequence>> {
+    let (mut owed, mut before) = (Vec::new(), 0u64);
+    while !part.0.is_empty() {
+        before = before.checked_add(part.leb128()?)?;
+        owed.push(before);
+    }
+    Some(owed)
 }
 
 fn settlement(part: &mut Reader<'_>) -> Option<Settlement> {
@@ -239,6 +282,26 @@ impl<'a> Reader<'a> {
     }
     pub(crate) fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_le_bytes)
+    }
+    fn leb128(&mut self) -> Option<u64> {
+        let mut number = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.u8()?;
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some(number);
+            }
+        }
+        None
+    }
+    /// As [`put_ascending`] wrote them.
+    pub(crate) fn ascending(&mut self, mut before: u64, count: u32) -> Option<BTreeSet<u64>> {
+        let mut numbers = BTreeSet::new();
+        for _ in 0..count {
+            before = before.checked_add(self.leb128()?)?;
+            numbers.insert(before);
+        }
+        Some(numbers)
     }
     pub(crate) fn text(&mut self) -> Option<&'a str> {
         let length = self.u16()?;

@@ -200,6 +200,33 @@ async fn progress_and_checkpoints_survive_in_snapshots_when_their_segments_are_g
 }
 
 #[tokio::test]
+async fn what_a_mark_leaves_owed_is_known_in_every_later_segment_until_it_is_settled() {
+    let dir = tempfile::tempdir().unwrap();
+    let id = SubscriptionId(Uuid::from_u128(7));
+    let (journal, _) = open(dir.path(), &small());
+    append(&journal, group(&["a", "b", "c", "d"])).await;
+    let mut mark = through(id, 4);
+    mark.through[0].but_for = vec![2, 3];
+    append(&journal, mark).await;
+
+    for n in 0..300 {
+        append(&journal, sized(&n.to_string(), 500)).await;
+    }
+    append(&journal, settled(id, 3)).await;
+    soon(journal.close()).await;
+    let (journal, recovered) = open(dir.path(), &small());
+    soon(journal.close()).await;
+
+    assert!(journal.stats().segments > 1);
+    let progress = &recovered.progress[&id];
+    assert_eq!(
+        (progress.through, progress.owed.iter().collect::<Vec<_>>()),
+        (4, vec![&2])
+    );
+    assert!(progress.covers(1) && !progress.covers(2) && progress.covers(3));
+}
+
+#[tokio::test]
 async fn retention_keeps_what_is_owed_and_forgets_identities_with_what_it_removes() {
     let dir = tempfile::tempdir().unwrap();
     let options = Options {

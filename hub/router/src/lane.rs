@@ -6,23 +6,27 @@
 //! in; what is not in memory is after the cursor, or was set aside to keep order (`keys.rs`, `lane/ordered.rs`).
 
 mod ordered;
+mod owed_before;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dispatch_contract::{Attempt, Committed, DeliverySpec, Event, NewEvent, Sequence, Sink, SubscriptionId};
+use dispatch_contract::{
+    Attempt, Committed, DeliverySpec, Event, NewEvent, Sequence, Sink, SubscriptionId, Through,
+};
 
 use crate::breaker::BreakerState;
 use crate::gate::Gate;
-use crate::keys::{Key, Keys};
+use crate::keys::{Key, Keys, Place};
 use crate::limits::Limits;
 use crate::machine::{Moment, Ticket};
 use crate::observer::DeliveryInfo;
 use crate::queue::Queue;
 use crate::status::LaneStatus;
 use crate::subscription::Subscription;
-use crate::turns::{Pace, Place};
+use crate::turns::{Pace, Seat};
+use owed_before::OwedBefore;
 
 pub(crate) struct Lane {
     pub(crate) id: SubscriptionId,
@@ -39,8 +43,12 @@ pub(crate) struct Lane {
     pub(crate) looked: Sequence,
     /// The last mark written.
     pub(crate) marked: Sequence,
+    /// How many events it had taken when a mark last named what it owes.
+    named_at: u64,
     /// Settled in an earlier life, at or after the cursor.
     settled_before: BTreeSet<Sequence>,
+    /// Owed since an earlier life, before what its last mark covered.
+    owed_before: OwedBefore,
 
     pub(crate) owed: BTreeMap<Sequence, Owed>,
     pub(crate) queue: Queue,
@@ -53,8 +61,8 @@ pub(crate) struct Lane {
     pub(crate) gate: Gate,
     /// What its attempts taught: unknown is slow.
     pub(crate) pace: Pace,
-    /// Place of its organization among those who take turns.
-    pub(crate) place: Place,
+    /// Of its organization, among those who take turns.
+    pub(crate) seat: Seat,
     /// Events taken so far: each owed event knows its number, so the distance to the oldest is known.
     taken: u64,
 
@@ -129,9 +137,10 @@ pub(crate) enum Offer {
 
 impl Lane {
     /// `routed` is the first sequence not routed yet.
-    pub(crate) fn new(subscription: Subscription, routed: Sequence, place: Place) -> Self {
+    pub(crate) fn new(subscription: Subscription, routed: Sequence, seat: Seat) -> Self {
         let progress = subscription.progress;
-        let cursor = progress.through.saturating_add(1);
+        let mut owed_before = OwedBefore::new(&progress);
+        let cursor = owed_before.next(0);
         Self {
             id: subscription.id,
             organization: subscription.organization,
@@ -145,6 +154,8 @@ impl Lane {
             live: cursor >= routed,
             looked: progress.through,
             marked: progress.through,
+            named_at: 0,
+            owed_before,
             settled_before: progress.beyond.into_iter().filter(|s| *s >= cursor).collect(),
             owed: BTreeMap::new(),
             queue: Queue::default(),
@@ -152,7 +163,7 @@ impl Lane {
             refused_bytes: 0,
             in_flight: 0,
             pace: Pace::Slow,
-            place,
+            seat,
             taken: 0,
             counts: Counts::default(),
             listed: Listed::default(),
@@ -161,22 +172,33 @@ impl Lane {
 
     /// Offers the lane an event it wants, at or after its cursor. A full lane takes nothing.
     pub(crate) fn offer(&mut self, sequence: Sequence, committed: &Committed, limits: &Limits) -> Offer {
+        if self.owed_before.covers(sequence) {
+            return Offer::Taken;
+        }
         let bytes = committed.event.encoded().len();
         if self.is_full(bytes, limits) {
             self.refused_bytes = bytes;
             return Offer::Full;
         }
         self.refused_bytes = 0;
-        if self.settled_before.remove(&sequence) {
-            self.taken += 1;
-            return Offer::Taken;
+        // What an earlier mark named costs the log nothing when it is settled.
+        let number = self.taken + u64::from(!self.owed_before.is_behind(sequence));
+        let (key, place) = match &self.keys {
+            _ if self.settled_before.remove(&sequence) => (None, Place::Aside),
+            None => (None, Place::First),
+            Some(_) => self.join(sequence, committed, number, limits),
+        };
+        match place {
+            Place::First => {
+                self.queue.push(sequence);
+                self.hold(sequence, committed, key, State::Queued, number);
+            }
+            Place::Behind => self.hold(sequence, committed, key, State::Behind, number),
+            Place::Aside => {}
+            Place::NoRoom => return Offer::Full,
         }
-        if self.keys.is_some() {
-            return self.offer_in_order(sequence, committed, limits);
-        }
-        self.taken += 1;
-        self.queue.push(sequence);
-        self.hold(sequence, committed, None, State::Queued, self.taken);
+        self.taken = number;
+        self.owed_before.looked_at(sequence);
         Offer::Taken
     }
 
@@ -226,8 +248,19 @@ impl Lane {
     }
 
     fn is_stretched(&self, limits: &Limits) -> bool {
-        self.oldest()
-            .is_some_and(|(_, number)| self.taken - number >= limits.beyond as u64)
+        self.beyond() >= limits.beyond as u64
+    }
+
+    /// Events taken after the oldest that is owed, or after the last mark that named what is: so many settled ones
+    /// the log may have to remember.
+    fn beyond(&self) -> u64 {
+        let oldest = self.oldest();
+        oldest.map_or(0, |(_, number)| self.taken - number.max(self.named_at))
+    }
+
+    /// It has looked at everything before this.
+    pub(crate) fn advance(&mut self, until: Sequence) {
+        self.cursor = self.owed_before.next(until);
     }
 
     /// Whether it is behind and has room worth a read: half of it, or a little when nothing else is ready.
@@ -325,14 +358,42 @@ impl Lane {
         }
     }
 
-    /// Nothing at or before this is owed. `routed` is the last event that was routed.
-    pub(crate) fn mark(&self, routed: Sequence) -> Sequence {
-        let mark = match self.oldest() {
-            Some((sequence, _)) => sequence - 1,
-            None if self.live => self.looked.max(routed),
-            None => self.looked,
+    /// How far it is, if that is news to the log. `routed` is the last event that was routed.
+    ///
+    /// Up to the oldest event it owes; but when events have waited so long that half of what may be settled behind
+    /// them is, up to the last one it looked at, with the names of all it owes.
+    pub(crate) fn mark(&mut self, routed: Sequence, limits: &Limits) -> Option<Through> {
+        let looked = match self.live {
+            true => self.looked.max(routed),
+            false => self.looked,
         };
-        mark.max(self.marked)
+        let oldest = self.oldest().map(|(sequence, _)| sequence - 1);
+        let mut sequence = oldest.unwrap_or(looked);
+        let mut but_for = Vec::new();
+        if self.beyond() >= (limits.beyond as u64).div_ceil(2) && looked > self.marked {
+            sequence = looked;
+            self.named_at = self.taken;
+            but_for = self.owes();
+        }
+        if sequence <= self.marked {
+            return None;
+        }
+        self.marked = sequence;
+        Some(Through {
+            subscription: self.id,
+            sequence,
+            but_for,
+        })
+    }
+
+    /// All it owes among what it has looked at, and what it still has to look at before its last mark.
+    fn owes(&self) -> Vec<Sequence> {
+        let aside = self.keys.iter().flat_map(|keys| keys.all_aside());
+        let aside = aside.map(|(sequence, _)| sequence);
+        let mut owes: Vec<Sequence> = self.owed.keys().copied().chain(aside).collect();
+        owes.extend(self.owed_before.iter());
+        owes.sort_unstable();
+        owes
     }
 
     pub(crate) fn info<'a>(&'a self, sequence: Sequence, owed: &'a Owed, attempt: u32) -> DeliveryInfo<'a> {

@@ -149,8 +149,8 @@ impl Machine {
         let filters = subscription.filters.clone();
         let slot = match self.lanes.slot(subscription.id) {
             None => {
-                let place = self.turns.enter(&subscription.organization, &self.limits);
-                self.lanes.insert(Lane::new(subscription, self.routed, place))
+                let seat = self.turns.enter(&subscription.organization, &self.limits);
+                self.lanes.insert(Lane::new(subscription, self.routed, seat))
             }
             Some(slot) => {
                 if let Some(lane) = self.lanes.get_mut(slot) {
@@ -185,7 +185,7 @@ impl Machine {
         };
         self.index.remove(slot);
         self.turns
-            .exit(lane.place, &lane.organization, slot, lane.in_flight, lane.pace);
+            .exit(lane.seat, &lane.organization, slot, lane.in_flight, lane.pace);
         self.hungry.retain(|s| *s != slot);
         self.touched.retain(|s| *s != slot);
         self.busy.remove(&slot);
@@ -285,7 +285,7 @@ impl Machine {
         };
         if lane.is_ready() && !lane.listed.ready {
             lane.listed.ready = true;
-            self.turns.ready(lane.place, slot, lane.pace);
+            self.turns.ready(lane.seat, slot, lane.pace);
         }
         if !lane.listed.hungry && lane.is_reading(&self.limits) {
             lane.listed.hungry = true;

@@ -214,9 +214,10 @@ mod tests {
         let through = Through {
             subscription: id(),
             sequence: floor,
+            but_for: Vec::new(),
         };
         Post::Marks {
-            through: vec![through, through],
+            through: vec![through.clone(), through],
             floor: Some(floor),
         }
     }

@@ -18,16 +18,16 @@ use std::sync::Arc;
 
 use crate::limits::Limits;
 
-/// An organization's place. Stays the same while it has lanes.
-pub(crate) type Place = usize;
+/// An organization's seat. Stays the same while it has lanes.
+pub(crate) type Seat = usize;
 
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
     shares: Vec<Share>,
-    free_places: Vec<Place>,
-    by_name: HashMap<Arc<str>, Place>,
+    free_seats: Vec<Seat>,
+    by_name: HashMap<Arc<str>, Seat>,
     /// Organizations with a lane that has something to do.
-    ring: VecDeque<Place>,
+    ring: VecDeque<Seat>,
     in_flight: usize,
     slow: usize,
 }
@@ -54,61 +54,54 @@ pub(crate) enum Pace {
 
 impl Turns {
     /// A lane more of this organization.
-    pub(crate) fn enter(&mut self, organization: &Arc<str>, limits: &Limits) -> Place {
-        let place = match self.by_name.get(organization) {
-            Some(place) => *place,
+    pub(crate) fn enter(&mut self, organization: &Arc<str>, limits: &Limits) -> Seat {
+        let seat = match self.by_name.get(organization) {
+            Some(seat) => *seat,
             None => {
-                let place = self.free_places.pop().unwrap_or(self.shares.len());
+                let seat = self.free_seats.pop().unwrap_or(self.shares.len());
                 let quota = limits.quota(organization);
                 let share = Share {
                     quota,
                     ..Share::default()
                 };
-                match self.shares.get_mut(place) {
+                match self.shares.get_mut(seat) {
                     Some(free) => *free = share,
                     None => self.shares.push(share),
                 }
-                self.by_name.insert(organization.clone(), place);
-                place
+                self.by_name.insert(organization.clone(), seat);
+                seat
             }
         };
-        self.shares[place].lanes += 1;
-        place
+        self.shares[seat].lanes += 1;
+        seat
     }
 
     /// A lane is gone, with what it had under way.
-    pub(crate) fn exit(
-        &mut self,
-        place: Place,
-        organization: &str,
-        slot: usize,
-        in_flight: usize,
-        pace: Pace,
-    ) {
+    pub(crate) fn exit(&mut self, seat: Seat, organization: &str, slot: usize, in_flight: usize, pace: Pace) {
         for _ in 0..in_flight {
-            self.ended(place, pace);
+            self.ended(seat, pace);
         }
-        let share = &mut self.shares[place];
+        let share = &mut self.shares[seat];
         share.quick_ready.retain(|ready| *ready != slot);
         share.slow_ready.retain(|ready| *ready != slot);
         share.lanes -= 1;
         if share.lanes == 0 {
             self.by_name.remove(organization);
-            self.free_places.push(place);
-            self.ring.retain(|ready| *ready != place);
+            self.free_seats.push(seat);
+            self.ring.retain(|ready| *ready != seat);
         }
     }
 
     /// A lane has something to do and is not listed yet.
-    pub(crate) fn ready(&mut self, place: Place, slot: usize, pace: Pace) {
-        let share = &mut self.shares[place];
+    pub(crate) fn ready(&mut self, seat: Seat, slot: usize, pace: Pace) {
+        let share = &mut self.shares[seat];
         match pace {
             Pace::Quick => share.quick_ready.push_back(slot),
             Pace::Slow => share.slow_ready.push_back(slot),
         }
         if !share.in_ring {
             share.in_ring = true;
-            self.ring.push_back(place);
+            self.ring.push_back(seat);
         }
     }
 
@@ -120,12 +113,12 @@ impl Turns {
         }
         let slow_room = (limits.in_flight / 2).max(1).saturating_sub(self.slow);
         for _ in 0..self.ring.len() {
-            let place = self.ring.pop_front()?;
-            let share = &mut self.shares[place];
+            let seat = self.ring.pop_front()?;
+            let share = &mut self.shares[seat];
             let slot = share.take(free, slow_room);
             share.in_ring = !(share.quick_ready.is_empty() && share.slow_ready.is_empty());
             if share.in_ring {
-                self.ring.push_back(place);
+                self.ring.push_back(seat);
             }
             if slot.is_some() {
                 return slot;
@@ -135,8 +128,8 @@ impl Turns {
     }
 
     /// How many attempts one lane of an organization may have under way as things are.
-    pub(crate) fn allowance(&self, place: Place, limits: &Limits) -> usize {
-        let share = &self.shares[place];
+    pub(crate) fn allowance(&self, seat: Seat, limits: &Limits) -> usize {
+        let share = &self.shares[seat];
         let room = share.most(self.free(limits)).saturating_sub(share.in_flight);
         match share.lanes {
             1 => usize::MAX,
@@ -144,25 +137,25 @@ impl Turns {
         }
     }
 
-    pub(crate) fn started(&mut self, place: Place, pace: Pace) {
+    pub(crate) fn started(&mut self, seat: Seat, pace: Pace) {
         let slow = usize::from(pace == Pace::Slow);
         self.in_flight += 1;
         self.slow += slow;
-        self.shares[place].in_flight += 1;
-        self.shares[place].slow += slow;
+        self.shares[seat].in_flight += 1;
+        self.shares[seat].slow += slow;
     }
 
-    pub(crate) fn ended(&mut self, place: Place, pace: Pace) {
+    pub(crate) fn ended(&mut self, seat: Seat, pace: Pace) {
         let slow = usize::from(pace == Pace::Slow);
         self.in_flight -= 1;
         self.slow -= slow;
-        self.shares[place].in_flight -= 1;
-        self.shares[place].slow -= slow;
+        self.shares[seat].in_flight -= 1;
+        self.shares[seat].slow -= slow;
     }
 
     /// A lane with so much under way counts as `pace` from now on, and did not before.
-    pub(crate) fn changes(&mut self, place: Place, in_flight: usize, pace: Pace) {
-        let share = &mut self.shares[place];
+    pub(crate) fn changes(&mut self, seat: Seat, in_flight: usize, pace: Pace) {
+        let share = &mut self.shares[seat];
         match pace {
             Pace::Slow => {
                 self.slow += in_flight;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dispatch_contract::{Answer, AppendError, Log as _, Record};
+use dispatch_contract::{Answer, AppendError, Log as _, Outcome, Record};
 use dispatch_router::{Drained, Filter, FilterVersion, Limits};
 use futures_util::FutureExt as _;
 use harness::{TestSink, event, id, route, route_within, settlements, subscription, until};
@@ -124,7 +124,7 @@ async fn a_drain_lets_attempts_end_and_writes_what_they_came_to() {
     assert_eq!(log.settlements(id(1)).len(), 3);
     let last = log.entries().pop().unwrap().record;
     assert!(
-        matches!(last, Record::Through(mark) if mark.sequence == 3),
+        matches!(&last, Record::Through(mark) if mark.sequence == 3),
         "{last:?}"
     );
     timeout(Duration::from_secs(1), task).await.unwrap().unwrap();
@@ -282,4 +282,34 @@ async fn idle_subscriptions_follow_the_log_so_that_a_restart_reads_little() {
 
     assert_eq!(log.head(), 101, "one mark is enough");
     assert!(router.floor() >= 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_is_retried_for_long_does_not_stop_its_lane() {
+    let log = MemoryLog::new();
+    let sink = TestSink::answering(|d| match d.event.id() {
+        "e0" => Answer::from(Outcome::Released {
+            reason: "not yet".into(),
+            code: Some(409),
+            after: Some(Duration::from_secs(30)),
+        }),
+        _ => Answer::accepted(),
+    });
+    let limits = Limits {
+        beyond: 50,
+        ..Limits::default()
+    };
+    let (_router, _task) = route_within(&log, vec![subscription(1, sink.clone())], limits);
+
+    for n in 0..2000 {
+        log.append_event("dispatch", event(format!("e{n}")));
+    }
+    tokio::time::sleep(Duration::from_secs(20)).await;
+
+    assert_eq!(log.settlements(id(1)).len(), 1999);
+    let progress = log.progress(id(1), 0);
+    assert!(
+        progress.owed.contains(&1) && progress.beyond.len() <= 50,
+        "{progress:?}"
+    );
 }

@@ -295,3 +295,38 @@ async fn redriven_events_keep_the_order_too_and_events_without_a_key_wait_for_no
 
     assert_eq!(sink.ids(), ["first", "free", "first", "targeted"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_long_stops_nobody_and_a_restart_tries_nothing_else_again() {
+    let log = MemoryLog::new();
+    let (sink, mended) = poisoned();
+    let limits = Limits {
+        beyond: 100,
+        ..Limits::default()
+    };
+    let (router, _task) = route_within(&log, vec![in_order(1, sink.clone())], limits.clone());
+
+    for n in 0..5000 {
+        let key = if n % 500 == 10 { "poison" } else { "fine" };
+        log.append_event("dispatch", keyed(format!("{n}"), key));
+    }
+    settlements(&log, id(1), 4990).await;
+    assert!(router.drain(Duration::from_secs(1)).await.finished);
+
+    let progress = log.progress(id(1), 0);
+    assert_eq!(progress.owed.len() + progress.beyond.len(), 10, "{progress:?}");
+    mended.store(true, Ordering::Relaxed);
+    let tried = sink.calls().len();
+    let mut again = in_order(1, sink.clone());
+    again.progress = progress;
+    let (_router, _task) = route_within(&log, vec![again], limits);
+    settlements(&log, id(1), 5000).await;
+
+    let expected: Vec<String> = (10..5000).step_by(500).map(|n| n.to_string()).collect();
+    assert_eq!(sink.ids().split_off(tried), expected);
+    until("nothing is owed", || {
+        let progress = log.progress(id(1), 0);
+        progress.owed.is_empty() && progress.beyond.is_empty()
+    })
+    .await;
+}

@@ -105,6 +105,7 @@ pub fn through(subscription: SubscriptionId, sequence: Sequence) -> Group {
         through: vec![Through {
             subscription,
             sequence,
+            but_for: Vec::new(),
         }],
         ..Group::default()
     }

@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use dispatch_contract::{Committed, DeliverySpec, Order, Sequence};
 
-use super::{Lane, Offer, Owed, Stage, State};
+use super::{Lane, Owed, Stage, State};
 use crate::keys::{Aside, Failed, GivenUp, Key, Keys, Place};
 use crate::limits::Limits;
 
 const TOO_MANY: &str = "too many events are parked or wait behind a parked one";
-const TOO_FAR: &str = "the log has gone on too far since this event was parked";
 const TOO_LONG: &str = "it was parked too long";
 
 pub(super) fn keys_for(delivery: &DeliverySpec) -> Option<Box<Keys>> {
@@ -40,40 +39,26 @@ impl Lane {
         self.delivery = delivery;
     }
 
-    pub(super) fn offer_in_order(
+    /// Puts a new event into the line of its key, if it has one and the lane keeps order.
+    pub(super) fn join(
         &mut self,
         sequence: Sequence,
         committed: &Committed,
+        number: u64,
         limits: &Limits,
-    ) -> Offer {
-        let number = self.taken + 1;
-        let mut joined = None;
-        if let Some(keys) = &mut self.keys
-            && self.delivery.order == Order::Key
-            && let Some(key) = committed.event.key()
-        {
-            let key = keys.key(key);
-            let place = keys.join(key, sequence, number, limits.room_behind());
-            joined = Some((key, place));
-        }
-        let state = match joined {
-            None | Some((_, Place::First)) => State::Queued,
-            Some((_, Place::Behind)) => State::Behind,
-            Some((_, Place::Aside)) => {
-                self.taken = number;
-                return Offer::Taken;
-            }
-            Some((_, Place::NoRoom)) => {
-                self.relieve(limits);
-                return Offer::Full;
-            }
+    ) -> (Option<Key>, Place) {
+        let (Some(keys), Some(text)) = (&mut self.keys, committed.event.key()) else {
+            return (None, Place::First);
         };
-        self.taken = number;
-        if state == State::Queued {
-            self.queue.push(sequence);
+        if self.delivery.order == Order::None {
+            return (None, Place::First);
         }
-        self.hold(sequence, committed, joined.map(|(key, _)| key), state, number);
-        Offer::Taken
+        let key = keys.key(text);
+        let place = keys.join(key, sequence, number, limits.room_behind());
+        if place == Place::NoRoom {
+            self.relieve(limits);
+        }
+        (Some(key), place)
     }
 
     /// The first event of a key is settled.
@@ -128,16 +113,12 @@ impl Lane {
         chosen.into_iter().filter(|key| keys.unpark(*key, skip)).count()
     }
 
-    /// Gives up parked keys that cost too much: one at a time when they are too many or hold the lane back.
+    /// Gives up the key that was parked longest when too much is set aside.
     pub(crate) fn relieve(&mut self, limits: &Limits) {
-        let stretched = self.is_stretched(limits);
-        let Some(keys) = &mut self.keys else {
-            return;
-        };
-        if keys.aside() >= limits.set_aside {
+        if let Some(keys) = &mut self.keys
+            && keys.aside() >= limits.set_aside
+        {
             keys.give_up_oldest(TOO_MANY);
-        } else if stretched && let Some((_, aside)) = keys.oldest_aside() {
-            keys.give_up(aside.key, TOO_FAR);
         }
     }
 

@@ -26,7 +26,7 @@ impl Machine {
             };
             if let Some(lane) = self.lanes.get_mut(slot) {
                 lane.listed.ready = false;
-                if lane.in_flight >= self.turns.allowance(lane.place, &self.limits) {
+                if lane.in_flight >= self.turns.allowance(lane.seat, &self.limits) {
                     // It gets a turn again when one of its attempts ends.
                     continue;
                 }
@@ -95,7 +95,7 @@ impl Machine {
         let own_sink = matches!(owed.stage, Stage::Sink);
         lane.in_flight += 1;
         lane.gate.started(now.since_start, ticket.0, own_sink);
-        self.turns.started(lane.place, lane.pace);
+        self.turns.started(lane.seat, lane.pace);
         self.attempts.insert(ticket, Some((slot, sequence)));
         if let Some(owed) = lane.owed.get(&sequence) {
             self.observer.attempt_started(lane.info(sequence, owed, attempt));
@@ -162,7 +162,7 @@ impl Machine {
         let Some(lane) = self.lanes.get_mut(slot) else {
             return;
         };
-        self.turns.ended(lane.place, lane.pace);
+        self.turns.ended(lane.seat, lane.pace);
         let in_flight = lane.in_flight;
         lane.in_flight -= 1;
         let pace = match took >= self.limits.slow_after {
@@ -171,7 +171,7 @@ impl Machine {
         };
         if pace != lane.pace {
             lane.pace = pace;
-            self.turns.changes(lane.place, lane.in_flight, pace);
+            self.turns.changes(lane.seat, lane.in_flight, pace);
         }
         let own_sink = lane
             .owed

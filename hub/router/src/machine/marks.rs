@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use dispatch_contract::Through;
-
 use super::Machine;
 use crate::outbox::Post;
 
@@ -59,13 +57,14 @@ impl Machine {
                 continue;
             };
             lane.listed.touched = false;
-            let mark = lane.mark(self.last_event);
-            if mark > lane.marked {
-                lane.marked = mark;
-                through.push(Through {
-                    subscription: lane.id,
-                    sequence: mark,
-                });
+            let Some(mark) = lane.mark(self.last_event, &self.limits) else {
+                continue;
+            };
+            let named = !mark.but_for.is_empty();
+            through.push(mark);
+            if named {
+                // It may have been held back by what it had settled.
+                self.touch(slot);
             }
         }
         self.settled_since_marks = 0;

@@ -104,8 +104,8 @@ impl Machine {
                 continue;
             };
             if std::mem::take(&mut lane.listed.feeding) {
-                lane.cursor = until;
-                lane.live = until >= self.routed;
+                lane.advance(until);
+                lane.live = lane.cursor >= self.routed;
                 lane.looked = lane.looked.max(last);
             }
             self.mark_later(now.since_start, slot);

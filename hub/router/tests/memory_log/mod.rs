@@ -1,7 +1,7 @@
 //! A log in memory for the router's tests: all of the contract, none of the disk, and it fails when told to.
 #![allow(clippy::unwrap_used, dead_code)] // test code; each test file uses its own part
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use dispatch_contract::{
@@ -135,19 +135,20 @@ impl MemoryLog {
 
     /// What a log says after a restart. A subscription without marks starts at `created`.
     pub(crate) fn progress(&self, id: SubscriptionId, created: Sequence) -> Progress {
-        let mut through = created;
-        let mut beyond = BTreeSet::new();
+        let mut progress = Progress {
+            through: created,
+            ..Progress::default()
+        };
         for entry in self.entries() {
             match entry.record {
-                Record::Through(mark) if mark.subscription == id => through = through.max(mark.sequence),
+                Record::Through(mark) if mark.subscription == id => progress.advance(&mark),
                 Record::Settlement(settlement) if settlement.subscription == id => {
-                    beyond.insert(settlement.event);
+                    progress.settle(settlement.event);
                 }
                 _ => {}
             }
         }
-        beyond.retain(|s| *s > through);
-        Progress { through, beyond }
+        progress
     }
 }
 

@@ -120,7 +120,6 @@ impl World {
             assert!(status.queued + status.in_flight + status.retrying <= limits.queue_events);
             let most_aside = SET_ASIDE + 2 * limits.queue_events;
             assert!(status.behind_keys <= most_aside && status.parked_keys <= status.behind_keys);
-            self.check_stretch(subscription);
         }
         assert!(
             self.life.settled.lock().unwrap().values().all(|n| *n == 1),
@@ -132,35 +131,39 @@ impl World {
         );
     }
 
-    pub(crate) fn check_stretch(&self, subscription: &Subscription) {
+    /// What the log has to remember of settlements behind what is owed has a bound.
+    pub(crate) fn check_stretch(&self, id: SubscriptionId) {
+        let Some((subscription, created)) = self.subscriptions.values().find(|(s, _)| s.id == id) else {
+            return;
+        };
         let only = Some(subscription.id);
         let pending = self
             .machine
             .pending(self.moment(), &subscription.organization, only, usize::MAX);
-        let Some(oldest) = pending.iter().min_by_key(|pending| pending.sequence) else {
-            return;
-        };
-        let settled = self.life.settled.lock().unwrap();
-        let beyond = |key: &&(SubscriptionId, Sequence)| key.0 == subscription.id && key.1 > oldest.sequence;
-        assert!(settled.keys().filter(beyond).count() <= limits().beyond);
+        let oldest = pending.iter().map(|pending| pending.sequence).min();
+        if let Some(oldest) = oldest {
+            let progress = self.log.progress(id, *created);
+            assert!(progress.beyond.range(oldest..).count() <= limits().beyond);
+        }
     }
 
-    pub(crate) fn check_nothing_owed(&self, id: SubscriptionId, through: Sequence) {
+    pub(crate) fn check_nothing_owed(&self, id: SubscriptionId, through: Sequence, but_for: &[Sequence]) {
         let Some((subscription, created)) = self.subscriptions.values().find(|(s, _)| s.id == id) else {
             return;
         };
         let settled: Vec<Sequence> = self.log.settlements(id).iter().map(|s| s.event).collect();
         for sequence in self.wanted(subscription, *created) {
             assert!(
-                sequence > through || settled.contains(&sequence),
+                sequence > through || settled.contains(&sequence) || but_for.contains(&sequence),
                 "{through} was marked while {sequence} is owed"
             );
         }
+        assert!(but_for.is_sorted() && but_for.iter().all(|owed| *owed <= through));
     }
 
     pub(crate) fn check_floor(&self) {
         for (subscription, _) in self.subscriptions.values() {
-            self.check_nothing_owed(subscription.id, self.machine.floor());
+            self.check_nothing_owed(subscription.id, self.machine.floor(), &[]);
         }
     }
 

@@ -61,6 +61,8 @@ pub(crate) struct World {
     pub(crate) events: usize,
     pub(crate) names: u128,
     pub(crate) crashes: usize,
+    /// Marks that named what is owed.
+    pub(crate) named: usize,
 }
 
 impl World {
@@ -83,6 +85,7 @@ impl World {
             events: 0,
             names: 0,
             crashes: 0,
+            named: 0,
         };
         for (lane, filter) in filter_of.iter().enumerate() {
             world.create(lane, *filter);
@@ -285,7 +288,9 @@ impl World {
                 let through = group.through.clone();
                 self.log.append_now(group);
                 for mark in through {
-                    self.check_nothing_owed(mark.subscription, mark.sequence);
+                    self.check_nothing_owed(mark.subscription, mark.sequence, &mark.but_for);
+                    self.check_stretch(mark.subscription);
+                    self.named += usize::from(!mark.but_for.is_empty());
                 }
                 Ok(())
             }

@@ -55,6 +55,7 @@ pub(super) fn line(located: &Located) -> anyhow::Result<Vec<u8>> {
             let about = json!({
                 "subscription": through.subscription.to_string(),
                 "through": through.sequence,
+                "butFor": through.but_for,
             });
             ("through", None, about)
         }
