@@ -109,7 +109,13 @@ async fn children_that_hold_the_pipes_delay_nobody() {
     within(5, stage.engine.stop()).await;
 
     assert!(start.elapsed() < Duration::from_secs(2));
-    assert_eq!(alive(group), 0);
+    // What is killed is gone as soon as a busy machine comes to it.
+    let gone = async {
+        while alive(group) > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    within(5, gone).await;
 }
 
 #[tokio::test]
