@@ -15,6 +15,7 @@ mod breaker;
 mod bucket;
 mod caused;
 mod concurrency;
+mod crew;
 mod filter;
 mod gate;
 mod index;

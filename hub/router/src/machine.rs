@@ -47,7 +47,7 @@ impl Moment {
 
 /// Names one attempt. Never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Ticket(u64);
+pub struct Ticket(pub(crate) u64);
 
 /// Something to be done for the machine.
 pub enum Effect {

@@ -23,6 +23,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::attempt::{Ended, attempt};
+use crate::crew::Crew;
 use crate::limits::Limits;
 use crate::machine::{Effect, Machine, Moment, Ticket};
 use crate::observer::Observer;
@@ -31,8 +32,6 @@ use crate::subscription::Subscription;
 
 /// Commands waiting for the loop; more wait with their senders.
 const COMMANDS: usize = 64;
-/// Attempts that ended which are told to the machine at once.
-const BATCH: usize = 256;
 /// What a drain keeps of its time for the last settlements.
 const LAST_WRITE: Duration = Duration::from_millis(250);
 
@@ -105,7 +104,7 @@ pub fn start_seeded(
         commands,
         started,
         floor,
-        attempts: JoinSet::new(),
+        crew: Crew::start(),
         aborts: HashMap::new(),
         reads: JoinSet::new(),
         noting: None,
@@ -194,7 +193,7 @@ struct Running {
     floor: Arc<AtomicU64>,
     /// `None` once the log is closed.
     tail: Option<BoxStream<'static, Arc<Page>>>,
-    attempts: JoinSet<Ended>,
+    crew: Crew,
     aborts: HashMap<Ticket, AbortHandle>,
     reads: JoinSet<(Sequence, Result<Page, ReadError>)>,
     noting: Option<BoxFuture<'static, Result<(), AppendError>>>,
@@ -216,7 +215,7 @@ struct Drain {
 enum Woken {
     Command(Option<Command>),
     Page(Option<Arc<Page>>),
-    Ended(Ended),
+    Ended(Vec<Ended>),
     Read(Sequence, Result<Page, ReadError>),
     Noted(Result<(), AppendError>),
     Time,
@@ -262,7 +261,7 @@ impl Running {
                 } => {
                     let (handle, registration) = AbortHandle::new_pair();
                     self.aborts.insert(ticket, handle);
-                    self.attempts.spawn(attempt(ticket, sink, delivery, registration));
+                    self.crew.begin(attempt(ticket, sink, delivery, registration));
                 }
                 Effect::Abort(ticket) => {
                     if let Some(handle) = self.aborts.get(&ticket) {
@@ -301,22 +300,17 @@ impl Running {
             command = self.commands.recv() => Woken::Command(command),
             Some(result) = noted => Woken::Noted(result),
             Some(Ok((from, page))) = self.reads.join_next() => Woken::Read(from, page),
-            Some(Ok(ended)) = self.attempts.join_next() => Woken::Ended(ended),
+            ended = self.crew.ended() => Woken::Ended(ended),
             Some(page) = page => Woken::Page(page),
             Some(()) = alarm => Woken::Time,
         }
     }
 
-    fn end_attempts(&mut self, first: Ended) {
+    fn end_attempts(&mut self, ended: Vec<Ended>) {
         let now = self.now();
-        let (mut next, mut told) = (Some(first), 0);
-        while let Some(Ended { ticket, answer, took }) = next.take() {
+        for Ended { ticket, answer, took } in ended {
             self.aborts.remove(&ticket);
             self.machine.ended(now, ticket, answer, took);
-            told += 1;
-            if told < BATCH {
-                next = self.attempts.try_join_next().and_then(Result::ok);
-            }
         }
     }
 
@@ -373,7 +367,7 @@ impl Running {
         let in_flight_left = self.machine.in_flight();
         self.commands.close();
         let tasks = async {
-            self.attempts.shutdown().await;
+            self.crew.shutdown().await;
             self.reads.shutdown().await;
         };
         if timeout(LAST_WRITE, tasks).await.is_err() {
