@@ -12,7 +12,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use crate::pool::{Host, IDLE_PER_SINK, IDLE_TIME, Pool};
+use crate::pool::{Host, IDLE_PER_HOST, IDLE_TIME, Pool};
 
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -68,7 +68,7 @@ impl Client {
         let secure = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIME)
-            .pool_max_idle_per_host(IDLE_PER_SINK)
+            .pool_max_idle_per_host(IDLE_PER_HOST)
             .build(connector);
         Self {
             plain: Arc::default(),

@@ -7,10 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::connection::Connection;
 
-/// Idle connections kept for each sink that goes to a host: as many as a subscription has in flight by default.
-pub(crate) const IDLE_PER_SINK: usize = 64;
-/// And for all sinks of one host together.
-const IDLE_PER_HOST: usize = 1024;
+/// Idle connections kept for a host: a subscription that has many attempts under way keeps as many.
+pub(crate) const IDLE_PER_HOST: usize = 1024;
 /// Shorter than what usual servers wait, so that it is rarely they who close first.
 pub(crate) const IDLE_TIME: Duration = Duration::from_secs(15);
 
@@ -69,11 +67,9 @@ impl Host {
     }
 
     /// Keeps a connection for the next request.
-    pub(crate) fn keep(self: &Arc<Self>, connection: Connection) {
-        // Each sink that goes there keeps the host.
-        let most = (Arc::strong_count(self) * IDLE_PER_SINK).min(IDLE_PER_HOST);
+    pub(crate) fn keep(&self, connection: Connection) {
         let mut idle = self.idle();
-        if idle.len() < most {
+        if idle.len() < IDLE_PER_HOST {
             idle.push((Instant::now(), connection));
         }
     }
@@ -128,24 +124,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_host_keeps_idle_connections_for_each_sink_that_goes_there() {
+    async fn as_many_connections_are_kept_as_were_used_at_once() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = Pool::default().host("127.0.0.1", listener.local_addr().unwrap().port());
         let mut streams = Vec::new();
-        let mut kept_of_seventy = async |host: &Arc<Host>| {
-            for _ in 0..70 {
-                let opened = Connection::open(&host.name, host.port).await.unwrap();
-                streams.push(listener.accept().await.unwrap());
-                host.keep(opened);
-            }
-            host.idle().len()
-        };
+        let mut used = Vec::new();
+        for _ in 0..300 {
+            used.push(Connection::open(&host.name, host.port).await.unwrap());
+            streams.push(listener.accept().await.unwrap());
+        }
 
-        let of_one = kept_of_seventy(&host).await;
-        let another_sink = host.clone();
-        let of_two = kept_of_seventy(&host).await;
+        used.into_iter().for_each(|connection| host.keep(connection));
 
-        assert_eq!((of_one, of_two), (64, 128));
-        drop(another_sink);
+        assert_eq!(host.idle().len(), 300);
     }
 }
