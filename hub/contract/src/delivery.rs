@@ -93,7 +93,7 @@ impl Default for DeliverySpec {
             backoff_policy: BackoffPolicy::Exponential,
             backoff_delay: Duration::from_millis(200),
             timeout: Duration::from_secs(30),
-            max_in_flight: 64,
+            max_in_flight: 128,
             order: Order::None,
             rate: None,
         }

@@ -164,7 +164,9 @@ async fn a_log_that_takes_nothing_for_a_while_loses_no_settlement() {
         unwritten: 10,
         ..Limits::default()
     };
-    let (router, _task) = route_within(&log, vec![subscription(1, sink.clone())], limits);
+    let mut narrow = subscription(1, sink.clone());
+    narrow.delivery.max_in_flight = 20;
+    let (router, _task) = route_within(&log, vec![narrow], limits);
 
     for n in 0..100 {
         log.append_event("dispatch", event(format!("e{n}")));

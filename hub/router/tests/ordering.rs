@@ -77,7 +77,9 @@ async fn of_each_key_one_event_is_out_at_a_time_and_all_go_in_order() {
         }
         .boxed()
     });
-    let (_router, _task) = route(&log, vec![in_order(1, sink.clone())]);
+    let mut narrow = in_order(1, sink.clone());
+    narrow.delivery.max_in_flight = 64;
+    let (_router, _task) = route(&log, vec![narrow]);
 
     for n in 0..3000 {
         log.append_event("dispatch", keyed(format!("{n}"), &format!("k{}", n % 100)));
