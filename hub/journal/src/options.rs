@@ -40,7 +40,7 @@ impl Default for Options {
             retain_age: Some(Duration::from_secs(7 * 24 * 3600)),
             retain_bytes: Some(10 << 30),
             dedup_window: 1_000_000,
-            tail_bytes: 8 << 20,
+            tail_bytes: 4 << 20,
             queue_bytes: 32 << 20,
             queue_groups: 16_384,
             queue_wait: Duration::from_secs(1),
