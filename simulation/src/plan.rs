@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dispatch_journal::Options;
-use dispatch_router::Limits;
+use dispatch_router::{Limits, Quotas};
 
 use crate::dice::Dice;
 use crate::disk::{Faults, Loss};
@@ -105,7 +105,10 @@ fn limits(dice: &mut Dice) -> Limits {
         longest_parked: Duration::from_millis(dice.between(100, 20_000)),
         breaker_after: dice.between(1, 6) as u32,
         slow_after: Duration::from_millis(dice.between(1, 500)),
-        organization_in_flight: dice.chance(300).then(|| dice.between(1, 12) as usize),
+        quotas: Quotas {
+            each: dice.chance(300).then(|| dice.between(1, 12) as usize),
+            ..Quotas::default()
+        },
         ..Limits::default()
     }
 }

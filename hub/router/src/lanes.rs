@@ -1,6 +1,7 @@
 //! All lanes, each in a slot that stays the same while it lives.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use dispatch_contract::SubscriptionId;
 
@@ -43,7 +44,7 @@ impl Lanes {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Lane> {
         self.slots.iter().flatten()
     }
-    pub(crate) fn slots(&self) -> impl Iterator<Item = usize> {
+    pub(crate) fn slots(&self) -> Range<usize> {
         0..self.slots.len()
     }
 }

@@ -36,7 +36,7 @@ mod turns;
 pub use breaker::BreakerState;
 pub use filter::{Filter, FilterError};
 pub use index::Index;
-pub use limits::Limits;
+pub use limits::{Limits, Quotas};
 pub use machine::{Effect, Machine, Moment, Ticket};
 pub use observer::{DeliveryInfo, Observer, Silent};
 pub use router::{Router, start, start_seeded};

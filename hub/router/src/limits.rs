@@ -43,10 +43,24 @@ pub struct Limits {
     pub breaker_after: u32,
     /// An attempt that takes longer makes its lane count as slow.
     pub slow_after: Duration,
-    /// Attempts one organization may have under way; `None`: no more than its share.
-    pub organization_in_flight: Option<usize>,
-    /// The same for organizations by name, instead.
-    pub in_flight_of: BTreeMap<Arc<str>, usize>,
+    /// What organizations may have under way.
+    pub quotas: Quotas,
+}
+
+/// Attempts an organization may have under way at once, beside its share of the machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Quotas {
+    /// Any that is not named below; `None`: no more than its share.
+    pub each: Option<usize>,
+    /// Those that have one of their own.
+    pub of: BTreeMap<Arc<str>, Option<usize>>,
+}
+
+impl Quotas {
+    /// That of one organization.
+    pub(crate) fn get(&self, organization: &str) -> Option<usize> {
+        self.of.get(organization).copied().unwrap_or(self.each)
+    }
 }
 
 impl Limits {
@@ -57,14 +71,6 @@ impl Limits {
             behind: (self.queue_events / 4).max(1),
             aside: self.set_aside,
         }
-    }
-
-    /// Attempts an organization may have under way.
-    pub(crate) fn quota(&self, organization: &str) -> Option<usize> {
-        self.in_flight_of
-            .get(organization)
-            .copied()
-            .or(self.organization_in_flight)
     }
 }
 
@@ -87,8 +93,7 @@ impl Default for Limits {
             longest_parked: Duration::from_secs(7 * 24 * 3600),
             breaker_after: 5,
             slow_after: Duration::from_secs(1),
-            organization_in_flight: None,
-            in_flight_of: BTreeMap::new(),
+            quotas: Quotas::default(),
         }
     }
 }

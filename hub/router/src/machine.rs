@@ -20,7 +20,7 @@ use dispatch_contract::{AppendError, Delivery, Group, Sequence, Settled, Settlem
 use crate::index::Index;
 use crate::lane::{Lane, State};
 use crate::lanes::Lanes;
-use crate::limits::Limits;
+use crate::limits::{Limits, Quotas};
 use crate::observer::Observer;
 use crate::outbox::Outbox;
 use crate::retry::Dice;
@@ -209,6 +209,16 @@ impl Machine {
         }
         self.marks_at
             .get_or_insert(now.since_start + self.limits.marks_every);
+    }
+
+    /// From now on these quotas. What is under way goes on.
+    pub fn set_quotas(&mut self, quotas: Quotas) {
+        self.turns.set_quotas(&quotas);
+        self.limits.quotas = quotas;
+        // A lane that had all its organization left it waits for one of its attempts to end; now there may be more.
+        for slot in self.lanes.slots() {
+            self.touch(slot);
+        }
     }
 
     /// Stops: nothing new starts, nothing more is routed. What is under way may end.

@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::attempt::{Ended, attempt};
 use crate::crew::Crew;
-use crate::limits::Limits;
+use crate::limits::{Limits, Quotas};
 use crate::machine::{Effect, Machine, Moment, Ticket};
 use crate::observer::Observer;
 use crate::status::{Drained, LaneStatus, PendingDelivery};
@@ -59,6 +59,7 @@ enum Command {
         bool,
         oneshot::Sender<Option<usize>>,
     ),
+    Quotas(Quotas, oneshot::Sender<()>),
     Drain(Duration, oneshot::Sender<Drained>),
 }
 
@@ -158,6 +159,11 @@ impl Router {
         self.ask(|reply| Command::Unpark(id, key, skip, reply))
             .await
             .flatten()
+    }
+
+    /// What organizations may have under way from now on. What is under way already goes on.
+    pub async fn set_quotas(&self, quotas: Quotas) {
+        self.ask(|reply| Command::Quotas(quotas, reply)).await;
     }
 
     /// No subscription owes anything at or before this, and the log has been told. For retention.
@@ -336,6 +342,10 @@ impl Running {
             }
             Command::Unpark(id, key, skip, reply) => {
                 reply.send(self.machine.unpark(id, key.as_deref(), skip)).ok();
+            }
+            Command::Quotas(quotas, reply) => {
+                self.machine.set_quotas(quotas);
+                reply.send(()).ok();
             }
             Command::Drain(limit, reply) => self.start_drain(limit, reply),
         }

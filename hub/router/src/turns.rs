@@ -16,7 +16,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::limits::Limits;
+use crate::limits::{Limits, Quotas};
 
 /// An organization's seat. Stays the same while it has lanes.
 pub(crate) type Seat = usize;
@@ -59,7 +59,7 @@ impl Turns {
             Some(seat) => *seat,
             None => {
                 let seat = self.free_seats.pop().unwrap_or(self.shares.len());
-                let quota = limits.quota(organization);
+                let quota = limits.quotas.get(organization);
                 let share = Share {
                     quota,
                     ..Share::default()
@@ -74,6 +74,13 @@ impl Turns {
         };
         self.shares[seat].lanes += 1;
         seat
+    }
+
+    /// From now on these quotas; who is above theirs starts nothing until it is below.
+    pub(crate) fn set_quotas(&mut self, quotas: &Quotas) {
+        for (organization, seat) in &self.by_name {
+            self.shares[*seat].quota = quotas.get(organization);
+        }
     }
 
     /// A lane is gone, with what it had under way.

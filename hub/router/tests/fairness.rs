@@ -11,7 +11,9 @@ use dispatch_contract::{
     Answer, Committed, Delivery, DeliverySpec, Entry, Event, Page, Progress, Record, Sequence, Sink,
     SubscriptionId,
 };
-use dispatch_router::{Effect, Filter, FilterVersion, Limits, Machine, Moment, Silent, Subscription, Ticket};
+use dispatch_router::{
+    Effect, Filter, FilterVersion, Limits, Machine, Moment, Quotas, Silent, Subscription, Ticket,
+};
 use futures_util::future::BoxFuture;
 
 const QUICK: Duration = Duration::from_millis(2);
@@ -300,7 +302,10 @@ fn organizations_that_both_have_much_to_do_get_the_same() {
 #[test]
 fn a_quota_bounds_an_organization_and_only_that_one() {
     let mut world = World::new(Limits {
-        in_flight_of: [("small".into(), 3)].into(),
+        quotas: Quotas {
+            of: [("small".into(), Some(3))].into(),
+            ..Quotas::default()
+        },
         ..Limits::default()
     });
     world.lane("small", "small", patient(), |_| SLOW);
@@ -311,4 +316,38 @@ fn a_quota_bounds_an_organization_and_only_that_one() {
     }
 
     assert_eq!((world.waits["small"].len(), world.waits["large"].len()), (3, 50));
+}
+
+#[test]
+fn a_quota_counts_from_the_moment_it_changes() {
+    let mut world = World::new(Limits::default());
+    let each = |each| Quotas {
+        each,
+        ..Quotas::default()
+    };
+    // Two lanes, so that each of them may hold only half of what their organization may still take.
+    for name in ["one", "two"] {
+        world.lane("acme", name, patient(), |_| SLOW);
+    }
+    world.machine.set_quotas(each(Some(4)));
+    for _ in 0..50 {
+        world.arrive("acme");
+    }
+    let before = world.machine.in_flight();
+    assert!((1..=4).contains(&before), "{before}");
+
+    world.machine.set_quotas(each(Some(20)));
+    world.poll();
+    let raised = world.machine.in_flight();
+    assert!((2 * before..=20).contains(&raised), "{raised} after {before}");
+
+    // Lowered: nothing is cut short, and nothing starts until there is less under way.
+    world.machine.set_quotas(each(Some(2)));
+    world.pass(SLOW + QUICK);
+    let lowered = world.machine.in_flight();
+    assert!((1..=2).contains(&lowered), "{lowered}");
+
+    world.machine.set_quotas(each(None));
+    world.poll();
+    assert!(world.machine.in_flight() > 20, "{}", world.machine.in_flight());
 }
