@@ -23,6 +23,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::config::Limits;
+use crate::quotas::Quotas;
 use crate::rest::error::ApiError;
 
 /// Headers of a request that are no attributes.
@@ -96,9 +97,11 @@ where
     Ok(events)
 }
 
-/// Makes the events durable, with the driver's checkpoint if there is one, and says how many were new.
+/// Makes the events durable, with the driver's checkpoint if there is one, and says how many were new. Takes
+/// nothing of what goes past the organization's quota.
 pub(crate) async fn accept(
     log: &dyn Log,
+    quotas: &Quotas,
     organization: &Arc<str>,
     events: Vec<Event>,
     checkpoint: Option<Checkpoint>,
@@ -109,6 +112,7 @@ pub(crate) async fn accept(
             duplicates: 0,
         });
     }
+    quotas.take(organization, events.len())?;
     let new = |event| NewEvent {
         organization: organization.clone(),
         event,
@@ -274,6 +278,10 @@ mod tests {
         }
     }
 
+    fn unbounded() -> Quotas {
+        Quotas::new(&crate::config::Quotas::default())
+    }
+
     fn event() -> Event {
         Event::builder("1", "/s", "t").build().unwrap()
     }
@@ -289,7 +297,7 @@ mod tests {
             (AppendError::Closed, 503, Some("5")),
             (AppendError::TooLarge("17 MiB".into()), 413, None),
         ] {
-            let refused = accept(&Says(Err(error)), &"o".into(), vec![event()], None).await;
+            let refused = accept(&Says(Err(error)), &unbounded(), &"o".into(), vec![event()], None).await;
 
             let response = refused.unwrap_err().into_response();
             let said = response.headers().get(RETRY_AFTER).map(|v| v.to_str().unwrap());
@@ -302,7 +310,7 @@ mod tests {
         let placed = vec![Placed::New(1), Placed::Duplicate(1)];
         let log = Says(Ok(Appended { placed }));
 
-        let accepted = accept(&log, &"o".into(), vec![event(), event()], None)
+        let accepted = accept(&log, &unbounded(), &"o".into(), vec![event(), event()], None)
             .await
             .unwrap();
 

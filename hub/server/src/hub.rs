@@ -20,6 +20,7 @@ use crate::config::{LiveLimits, ServerConfig};
 use crate::drivers::Drivers;
 use crate::functions::Functions;
 use crate::images::Images;
+use crate::quotas::Quotas;
 use crate::reload::Reload;
 use crate::stage::Life;
 use crate::stream::Live;
@@ -35,6 +36,8 @@ pub(crate) struct Foundation {
     pub(crate) config: Arc<ServerConfig>,
     /// Bounds as they are now.
     pub(crate) limits: LiveLimits,
+    /// How many events organizations may bring.
+    pub(crate) quotas: Arc<Quotas>,
     /// How far the hub is in its life.
     pub(crate) life: Arc<Life>,
     /// Where the API listens; the port is the real one even if 0 was asked for.

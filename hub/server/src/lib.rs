@@ -22,6 +22,7 @@ mod places;
 mod probes;
 mod project;
 mod quickstart;
+mod quotas;
 mod redrive;
 mod reload;
 mod rest;
@@ -35,7 +36,9 @@ mod subscriptions;
 mod watch;
 
 pub use backup::{BackupError, Manifest, backup, restore};
-pub use config::{ConfigError, Limits, Overrides, Retention, ServerConfig, Settings};
+pub use config::{
+    ConfigError, Limits, Most, OrganizationName, Overrides, Quota, Quotas, Retention, ServerConfig, Settings,
+};
 pub use dispatch_journal::Copied;
 pub use logs::{LogFormat, log_to_stderr};
 pub use rest::openapi;

@@ -66,14 +66,16 @@ pub(crate) fn render(lanes: &[LaneStatus]) -> String {
         gauge.parked += lane.parked_keys;
         gauge.breaker = gauge.breaker.max(breaker(lane.breaker));
         gauge.concurrency += lane.concurrency;
+        gauge.in_flight += lane.in_flight;
     }
     type Column = (&'static str, fn(&Gauges) -> f64);
-    let columns: [Column; 5] = [
+    let columns: [Column; 6] = [
         ("dispatch_queue_depth", |g| g.depth as f64),
         ("dispatch_oldest_undelivered_seconds", |g| g.oldest.as_secs_f64()),
         ("dispatch_parked_keys", |g| g.parked as f64),
         ("dispatch_breaker_state", |g| f64::from(g.breaker)),
         ("dispatch_concurrency_limit", |g| g.concurrency as f64),
+        ("dispatch_in_flight", |g| g.in_flight as f64),
     ];
     for (name, value) in columns {
         text.push_str(&format!("# TYPE {name} gauge\n"));
@@ -93,6 +95,7 @@ struct Gauges {
     parked: usize,
     breaker: u8,
     concurrency: usize,
+    in_flight: usize,
 }
 
 fn breaker(state: BreakerState) -> u8 {
@@ -105,26 +108,52 @@ fn breaker(state: BreakerState) -> u8 {
 
 /// Counts what a door took.
 pub(crate) fn received(organization: &Arc<str>, accepted: Accepted) {
-    struct Taken {
-        received: Counter,
-        duplicate: Counter,
-    }
-    static TAKEN: OnceLock<Mutex<HashMap<Arc<str>, Taken>>> = OnceLock::new();
-    let mut taken = TAKEN
+    static TAKEN: ByOrganization<[Counter; 2]> = OnceLock::new();
+    let make = |organization: Arc<str>| {
+        [
+            counter!("dispatch_events_received_total", "organization" => organization.clone()),
+            counter!("dispatch_events_duplicate_total", "organization" => organization),
+        ]
+    };
+    counted(&TAKEN, organization, make, |[received, duplicate]| {
+        received.increment((accepted.accepted + accepted.duplicates) as u64);
+        duplicate.increment(accepted.duplicates as u64);
+    });
+}
+
+/// Counts events that a door did not take because their organization may not bring so many a second.
+pub(crate) fn over_quota(organization: &Arc<str>, events: usize) {
+    static REFUSED: ByOrganization<Counter> = OnceLock::new();
+    let make = |organization: Arc<str>| {
+        let labels = [
+            ("organization", organization.to_string()),
+            ("quota", "events-per-second".to_owned()),
+        ];
+        counter!("dispatch_events_over_quota_total", &labels)
+    };
+    counted(&REFUSED, organization, make, |refused| {
+        refused.increment(events as u64)
+    });
+}
+
+type ByOrganization<C> = OnceLock<Mutex<HashMap<Arc<str>, C>>>;
+
+/// Counts with the counters of an organization, as long as there are not too many of them.
+fn counted<C>(
+    all: &ByOrganization<C>,
+    organization: &Arc<str>,
+    make: impl FnOnce(Arc<str>) -> C,
+    count: impl FnOnce(&C),
+) {
+    let mut known = all
         .get_or_init(Mutex::default)
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
     let other: Arc<str> = "other".into();
-    let known = taken.contains_key(organization) || taken.len() < MAX_LABELS;
-    let organization = if known { organization } else { &other };
-    let counters = taken.entry(organization.clone()).or_insert_with(|| Taken {
-        received: counter!("dispatch_events_received_total", "organization" => organization.clone()),
-        duplicate: counter!("dispatch_events_duplicate_total", "organization" => organization.clone()),
-    });
-    counters
-        .received
-        .increment((accepted.accepted + accepted.duplicates) as u64);
-    counters.duplicate.increment(accepted.duplicates as u64);
+    let apart = known.contains_key(organization) || known.len() < MAX_LABELS;
+    let organization = if apart { organization } else { &other };
+    let make = || make(organization.clone());
+    count(known.entry(organization.clone()).or_insert_with(make));
 }
 
 /// Whether a driver's process is up.

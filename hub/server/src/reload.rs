@@ -3,12 +3,16 @@
 //! What can change changes at once; what cannot is named and stays as it was. A file that cannot be read, or
 //! says something wrong, changes nothing.
 
+use std::sync::Arc;
+
+use dispatch_router::Router;
 use serde::Serialize;
 use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
 use crate::config::{Change, ConfigError, Limits, LiveLimits, ServerConfig, Settings};
 use crate::descriptors::Share;
+use crate::quotas::Quotas;
 use crate::{logs, notify};
 
 /// What reading the configuration again came to.
@@ -36,23 +40,28 @@ pub(crate) enum ReloadError {
 pub(crate) struct Reload {
     settings: Option<Settings>,
     current: Mutex<ServerConfig>,
-    limits: LiveLimits,
+    told: Told,
     most: Share,
+}
+
+/// Whom a change concerns.
+pub(crate) struct Told {
+    /// The bounds as everybody reads them.
+    pub(crate) limits: LiveLimits,
+    /// The doors' part of the quotas.
+    pub(crate) quotas: Arc<Quotas>,
+    /// The deliveries' part of them.
+    pub(crate) router: Router,
 }
 
 impl Reload {
     /// For a hub that runs with `current`; without settings there is nothing to read again.
-    pub(crate) fn new(
-        settings: Option<Settings>,
-        current: ServerConfig,
-        limits: LiveLimits,
-        most: Share,
-    ) -> Self {
-        limits.store(bounded(&current.limits, most));
+    pub(crate) fn new(settings: Option<Settings>, current: ServerConfig, told: Told, most: Share) -> Self {
+        told.limits.store(bounded(&current.limits, most));
         Self {
             settings,
             current: Mutex::new(current),
-            limits,
+            told,
             most,
         }
     }
@@ -72,7 +81,10 @@ impl Reload {
             lane_events: current.limits.lane_events,
             ..new.limits
         };
-        self.limits.store(bounded(&current.limits, self.most));
+        self.told.limits.store(bounded(&current.limits, self.most));
+        self.told.quotas.set(&new.quotas);
+        self.told.router.set_quotas(new.quotas.in_flight()).await;
+        current.quotas = new.quotas;
         notify::ready();
         Ok(Reloaded {
             changed: change.live,

@@ -24,7 +24,8 @@ use crate::front::Front;
 use crate::functions::Functions;
 use crate::hub::{App, Foundation, Hub};
 use crate::images::Images;
-use crate::reload::Reload;
+use crate::quotas::Quotas;
+use crate::reload::{Reload, Told};
 use crate::serve::{Doors, Serving};
 use crate::stage::{Life, Stage};
 use crate::stream::Live;
@@ -140,7 +141,7 @@ pub(crate) async fn begin(
         deliveries: router_limits.in_flight,
     });
     let limits = LiveLimits::new(config.limits.clone());
-    let reload = Reload::new(settings, (*config).clone(), limits.clone(), share);
+    let quotas = Arc::new(Quotas::new(&config.quotas));
     let foundation = Foundation {
         address: listener.local_addr().map_err(|error| StartError::Host {
             host: config.host.clone(),
@@ -148,6 +149,7 @@ pub(crate) async fn begin(
         })?,
         config: config.clone(),
         limits: limits.clone(),
+        quotas: quotas.clone(),
         life: Arc::new(Life::default()),
         store,
         log: Arc::new(journal.clone()) as Arc<dyn Log>,
@@ -178,11 +180,18 @@ pub(crate) async fn begin(
     let lane_limits = dispatch_router::Limits {
         queue_events: config.limits.lane_events,
         in_flight: share.deliveries,
+        quotas: config.quotas.in_flight(),
         ..router_limits
     };
     let watch = functions.watch(Arc::new(Watch::default()));
     let log = foundation.log.clone();
     let (router, router_task) = dispatch_router::start(log, recovered.head, lanes, lane_limits, watch);
+    let told = Told {
+        limits: limits.clone(),
+        quotas,
+        router: router.clone(),
+    };
+    let reload = Reload::new(settings, (*config).clone(), told, share);
     let app: App = Arc::new(Hub {
         foundation,
         router,

@@ -2,12 +2,14 @@
 //!
 //! Found by comparing all that is said, key by key, so a new setting needs a restart until it is listed here.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::ServerConfig;
 
-/// Settings that change while the hub runs.
-const LIVE: [&str; 8] = [
+/// Settings that change while the hub runs, and all that is below them.
+const LIVE: [&str; 9] = [
     "limits.batch-bytes",
     "limits.batch-events",
     "limits.connections",
@@ -16,6 +18,7 @@ const LIVE: [&str; 8] = [
     "limits.inflight-bytes",
     "limits.notice",
     "log",
+    "quotas",
 ];
 
 /// Keys that differ, as they are written in the file: `limits.drain`.
@@ -39,7 +42,11 @@ impl Change {
 
 /// Whether a setting is read only when the hub starts.
 fn needs_restart(key: &str) -> bool {
-    !LIVE.contains(&key)
+    let within = |live: &&str| {
+        key.strip_prefix(*live)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    !LIVE.iter().any(within)
 }
 
 fn tree(config: &ServerConfig) -> Value {
@@ -49,12 +56,19 @@ fn tree(config: &ServerConfig) -> Value {
 fn differing(key: &str, old: &Value, new: &Value, found: &mut Vec<String>) {
     match (old, new) {
         (Value::Object(old), Value::Object(new)) => {
-            for (name, old) in old {
+            let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+            for name in names {
                 let key = match key {
                     "" => name.clone(),
                     _ => format!("{key}.{name}"),
                 };
-                differing(&key, old, new.get(name).unwrap_or(&Value::Null), found);
+                let (old, new) = (old.get(name), new.get(name));
+                differing(
+                    &key,
+                    old.unwrap_or(&Value::Null),
+                    new.unwrap_or(&Value::Null),
+                    found,
+                );
             }
         }
         _ if old != new => found.push(key.to_owned()),
@@ -88,6 +102,29 @@ mod tests {
         assert_eq!(change.live, ["limits.drain", "log"]);
         assert_eq!(change.restart, ["data", "limits.lane-events"]);
         assert_eq!(Change::between(&new, &new), Change::default());
+    }
+
+    #[test]
+    fn a_quota_of_an_organization_that_comes_changes_or_goes_is_named() {
+        let with = |quotas: &str| ServerConfig {
+            quotas: serde_norway::from_str(quotas).unwrap(),
+            ..ServerConfig::default()
+        };
+        let old = with("organizations: {goes: {in-flight: 1}, stays: {in-flight: 1}, other: {in-flight: 1}}");
+        let new = with(
+            "{default: {in-flight: 9}, organizations: {comes: {in-flight: 1}, stays: {in-flight: 1}, other: {in-flight: 2}}}",
+        );
+
+        let change = Change::between(&old, &new);
+
+        let organization = |name| format!("quotas.organizations.{name}");
+        let expected = [
+            "quotas.default.in-flight".to_owned(),
+            organization("comes"),
+            organization("goes"),
+            organization("other.in-flight"),
+        ];
+        assert_eq!((change.live, change.restart), (expected.to_vec(), vec![]));
     }
 
     #[test]

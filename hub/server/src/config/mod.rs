@@ -7,6 +7,7 @@
 mod change;
 mod limits;
 mod live;
+mod quotas;
 mod settings;
 mod values;
 
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use change::Change;
 pub use limits::Limits;
 pub(crate) use live::LiveLimits;
+pub use quotas::{Most, OrganizationName, Quota, Quotas};
 pub use settings::{ConfigError, Overrides, Settings};
 use values::{directives, duration, seconds};
 
@@ -48,6 +50,8 @@ pub struct ServerConfig {
     pub retention: Retention,
     /// Bounds.
     pub limits: Limits,
+    /// What organizations may take of it.
+    pub quotas: Quotas,
 }
 
 /// What the journal keeps; whichever comes first ends it. An event that is still owed is kept.
@@ -75,6 +79,7 @@ impl Default for ServerConfig {
             log: None,
             retention: Retention::default(),
             limits: Limits::default(),
+            quotas: Quotas::default(),
         }
     }
 }

@@ -157,6 +157,26 @@ mod tests {
             ),
             ("\nlog: [a\n", ["log", "", "line"]),
             ("data: x\nlog: =x=y\n", ["log", "filter", "line 2"]),
+            (
+                "quotas:\n  default:\n    events-per-second: 0\n",
+                ["quotas.default.events-per-second", "from 1 to", "line 3"],
+            ),
+            (
+                "quotas: {default: {in-flight: -1}}\n",
+                ["quotas.default.in-flight", "or unlimited", "line 1"],
+            ),
+            (
+                "quotas:\n  organizations:\n    acme:\n      in-flight: none\n",
+                ["quotas.organizations.acme.in-flight", "or unlimited", "line 4"],
+            ),
+            (
+                "quotas:\n  organizations:\n    a/b: {in-flight: 1}\n",
+                ["quotas.organizations", "letters, digits", "line 3"],
+            ),
+            (
+                "quotas:\n  organizations:\n    acme: {inflight: 1}\n",
+                ["quotas.organizations.acme", "`in-flight`", "line 3"],
+            ),
         ];
 
         for (file, parts) in table {

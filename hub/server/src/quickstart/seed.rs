@@ -70,7 +70,14 @@ pub(super) async fn seed(app: &App) -> Result<Option<String>, ApiError> {
     made(app.drivers.create(&organization, driver()).await)?;
     let problem = until_ready(app, &organization).await?;
     if problem.is_none() {
-        door::accept(app.log.as_ref(), &organization, vec![first_event()?], None).await?;
+        door::accept(
+            app.log.as_ref(),
+            &app.quotas,
+            &organization,
+            vec![first_event()?],
+            None,
+        )
+        .await?;
     }
     if let Err(error) = tokio::fs::write(&done, "").await {
         tracing::warn!(%error, "the next start looks at the seeds again");

@@ -30,7 +30,8 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 
 /// Emits one event, CloudEvents 0.1 inline.
 #[utoipa::path(post, path = "/v1/event/", tag = "event", operation_id = "emitEvent", request_body = Emission,
-    responses((status = 200, body = Emission), (status = 400, body = dispatch_schemas::Error), (status = 503, body = dispatch_schemas::Error)))]
+    responses((status = 200, body = Emission), (status = 400, body = dispatch_schemas::Error),
+        (status = 429, description = "More than the organization's quota; Retry-After says when", body = dispatch_schemas::Error), (status = 503, body = dispatch_schemas::Error)))]
 async fn emit(
     State(app): State<App>,
     Organization(organization): Organization,
@@ -63,7 +64,7 @@ enum Echo {
 #[utoipa::path(post, path = "/v1/event/ingest", tag = "event", operation_id = "ingestEvent", params(Token),
     request_body = Emission,
     responses((status = 200, body = Echo), (status = 400, body = dispatch_schemas::Error), (status = 401, body = dispatch_schemas::Error),
-        (status = 503, body = dispatch_schemas::Error)))]
+        (status = 429, description = "More than the organization's quota; Retry-After says when", body = dispatch_schemas::Error), (status = 503, body = dispatch_schemas::Error)))]
 async fn ingest(
     State(app): State<App>,
     Query(token): Query<Token>,
@@ -116,7 +117,7 @@ async fn append(app: &App, organization: &Arc<str>, emissions: &mut [Emission]) 
     };
     let events: Result<Vec<Event>, EventError> = emissions.iter().enumerate().map(one).collect();
     let events = events.map_err(|error| invalid(error.to_string()))?;
-    door::accept(app.log.as_ref(), organization, events, None).await?;
+    door::accept(app.log.as_ref(), &app.quotas, organization, events, None).await?;
     let now = Utc::now().timestamp();
     for emission in emissions {
         emission.id = Uuid::new_v4();

@@ -52,6 +52,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         description = "One event, a batch, or (binary mode, attributes as ce- headers) the data alone"),
     responses((status = 202, body = Accepted), (status = 400, body = dispatch_schemas::Error), (status = 413, body = dispatch_schemas::Error),
         (status = 415, body = dispatch_schemas::Error), (status = 431, body = dispatch_schemas::Error),
+        (status = 429, description = "More than the organization's quota; Retry-After says when", body = dispatch_schemas::Error),
         (status = 503, description = "Not now; Retry-After says when", body = dispatch_schemas::Error)))]
 async fn post(State(app): State<App>, request: Request) -> Result<Response, ApiError> {
     let (head, body) = request.into_parts();
@@ -65,7 +66,7 @@ where
 {
     let Organization(organization) = Organization::of(headers)?;
     let events = door::read(headers, body, &app.limits.load()).await?;
-    let accepted = door::accept(app.log.as_ref(), &organization, events, None).await?;
+    let accepted = door::accept(app.log.as_ref(), &app.quotas, &organization, events, None).await?;
     Ok(accepted.into_response())
 }
 

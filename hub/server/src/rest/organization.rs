@@ -28,19 +28,19 @@ impl Organization {
         let Some(value) = headers.get(ORGANIZATION_HEADER) else {
             return Ok(Self(DEFAULT_ORGANIZATION.into()));
         };
-        let fine = |name: &&str| {
-            (1..=MAX_NAME).contains(&name.len())
-                && name
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
-        };
-        match value.to_str().ok().filter(fine) {
+        match value.to_str().ok().filter(|name| is_name(name)) {
             Some(name) => Ok(Self(name.into())),
             None => Err(ApiError::bad_request(
                 "X-Dispatch-Org in header should match '^[\\w\\d\\-]+$'",
             )),
         }
     }
+}
+
+/// Whether an organization may be called so.
+pub(crate) fn is_name(name: &str) -> bool {
+    let fine = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(fine)
 }
 
 /// The header as OpenAPI tells of it.

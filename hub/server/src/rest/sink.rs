@@ -53,7 +53,8 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
     params(("driverId" = Uuid, Path, description = "Id of the driver"),
         ("Dispatch-Checkpoint" = Option<String>, Header, description = "How far the driver has read: base64")),
     responses((status = 202, body = Accepted), (status = 400, body = dispatch_schemas::Error), (status = 401, body = dispatch_schemas::Error),
-        (status = 404, body = dispatch_schemas::Error), (status = 413, body = dispatch_schemas::Error), (status = 503, body = dispatch_schemas::Error)))]
+        (status = 404, body = dispatch_schemas::Error), (status = 413, body = dispatch_schemas::Error),
+        (status = 429, description = "More than the organization's quota; Retry-After says when", body = dispatch_schemas::Error), (status = 503, body = dispatch_schemas::Error)))]
 async fn post(
     State(app): State<App>,
     Path(id): Path<Uuid>,
@@ -71,7 +72,7 @@ async fn post(
         None => None,
     };
     let events = door::read(&headers, body, &app.limits.load()).await?;
-    let accepted = door::accept(&*app.log, &driver.organization, events, checkpoint).await?;
+    let accepted = door::accept(&*app.log, &app.quotas, &driver.organization, events, checkpoint).await?;
     app.drivers.contacted(id);
     Ok(accepted.into_response())
 }

@@ -1,0 +1,190 @@
+//! What an organization may take of the hub, so that the others keep theirs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::{Error, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::rest::organization;
+
+/// Quotas of all organizations.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Quotas {
+    /// For each organization, as far as nothing is said of it below.
+    pub default: Quota,
+    /// For organizations by name.
+    pub organizations: BTreeMap<OrganizationName, Quota>,
+}
+
+/// Quotas of one organization; what is not said is as in the default.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Quota {
+    /// Events its senders may bring in a second, and at once after a rest.
+    pub events_per_second: Option<Most>,
+    /// Deliveries it may have under way at once.
+    pub in_flight: Option<Most>,
+}
+
+/// How much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Most {
+    /// So much, at least one.
+    Of(u32),
+    /// Whatever there is.
+    Unlimited,
+}
+
+/// The name of an organization, checked.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct OrganizationName(Arc<str>);
+
+impl Quotas {
+    /// Events an organization may bring in a second; `None`: as many as it likes.
+    pub(crate) fn events_per_second(&self, organization: &str) -> Option<u32> {
+        let own = self.organizations.get(organization);
+        own.and_then(|quota| quota.events_per_second)
+            .or(self.default.events_per_second)
+            .and_then(Most::number)
+    }
+
+    /// Whether the doors must look at anybody.
+    pub(crate) fn bounds_events(&self) -> bool {
+        self.all()
+            .any(|quota| matches!(quota.events_per_second, Some(Most::Of(_))))
+    }
+
+    /// What the router must know.
+    pub(crate) fn in_flight(&self) -> dispatch_router::Quotas {
+        let number = |most: Most| most.number().map(|number| number as usize);
+        let own =
+            |(name, quota): (&OrganizationName, &Quota)| Some((name.0.clone(), number(quota.in_flight?)));
+        dispatch_router::Quotas {
+            each: self.default.in_flight.and_then(number),
+            of: self.organizations.iter().filter_map(own).collect(),
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Quota> {
+        self.organizations.values().chain([&self.default])
+    }
+}
+
+impl Most {
+    fn number(self) -> Option<u32> {
+        match self {
+            Self::Of(number) => Some(number),
+            Self::Unlimited => None,
+        }
+    }
+}
+
+impl std::borrow::Borrow<str> for OrganizationName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Serialize for Most {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Of(number) => serializer.serialize_u32(*number),
+            Self::Unlimited => serializer.serialize_str(UNLIMITED),
+        }
+    }
+}
+
+const UNLIMITED: &str = "unlimited";
+
+impl<'de> Deserialize<'de> for Most {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl Visitor<'_> for Read {
+            type Value = Most;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a whole number from 1 to {}, or {UNLIMITED}", u32::MAX)
+            }
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Most, E> {
+                match u32::try_from(number) {
+                    Ok(number @ 1..) => Ok(Most::Of(number)),
+                    _ => Err(E::invalid_value(Unexpected::Unsigned(number), &self)),
+                }
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Most, E> {
+                match text {
+                    UNLIMITED => Ok(Most::Unlimited),
+                    _ => Err(E::invalid_value(Unexpected::Str(text), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Read)
+    }
+}
+
+impl<'de> Deserialize<'de> for OrganizationName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl Visitor<'_> for Read {
+            type Value = OrganizationName;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of an organization: letters, digits, - and _, at most 128")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<OrganizationName, E> {
+                match organization::is_name(text) {
+                    true => Ok(OrganizationName(text.into())),
+                    false => Err(E::invalid_value(Unexpected::Str(text), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_str(Read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quotas(text: &str) -> Quotas {
+        serde_norway::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn an_organization_has_its_own_quota_or_that_of_all_or_none() {
+        let quotas = quotas(
+            "default: {events-per-second: 100}\n\
+             organizations: {own: {events-per-second: 5}, free: {events-per-second: unlimited}, other: {in-flight: 3}}",
+        );
+
+        let found = ["own", "free", "other", "unheard-of"].map(|name| quotas.events_per_second(name));
+
+        assert_eq!(found, [Some(5), None, Some(100), Some(100)]);
+    }
+
+    #[test]
+    fn the_router_hears_of_what_is_under_way_and_of_nothing_else() {
+        let quotas = quotas(
+            "default: {in-flight: 100}\n\
+             organizations: {own: {in-flight: 5}, free: {in-flight: unlimited}, other: {events-per-second: 3}}",
+        );
+
+        let told = quotas.in_flight();
+
+        assert_eq!(told.each, Some(100));
+        assert_eq!(told.of, [("free".into(), None), ("own".into(), Some(5))].into());
+    }
+
+    #[test]
+    fn the_doors_look_only_where_somebody_is_bounded() {
+        assert!(!Quotas::default().bounds_events());
+        assert!(!quotas("default: {in-flight: 1, events-per-second: unlimited}").bounds_events());
+        assert!(quotas("organizations: {own: {events-per-second: 1}}").bounds_events());
+    }
+}
