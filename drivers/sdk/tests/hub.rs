@@ -161,6 +161,32 @@ async fn a_hub_that_is_busy_is_asked_again_but_not_before_it_said() {
 }
 
 #[tokio::test]
+async fn a_driver_whose_organization_is_over_its_quota_waits_and_loses_nothing() {
+    let fake = Shared::default();
+    // More than the quota lets in at once, then more than it lets in just now.
+    fake.lock().unwrap().first = [
+        (StatusCode::PAYLOAD_TOO_LARGE, None),
+        (StatusCode::TOO_MANY_REQUESTS, Some("1")),
+        (StatusCode::TOO_MANY_REQUESTS, Some("1")),
+    ]
+    .into();
+    let hub = hub(serve(&fake, "127.0.0.1:0").await);
+    let start = Instant::now();
+    let events = (0..10).map(|n| event(n, "t")).collect();
+
+    let emitted = soon(hub.emit(events, Some("page 7".into()), &Stop::new()))
+        .await
+        .unwrap();
+
+    assert_eq!((emitted.accepted, emitted.refused.len()), (10, 0));
+    assert!(start.elapsed() >= Duration::from_secs(2));
+    let fake = fake.lock().unwrap();
+    let in_order: Vec<String> = (0..10).map(|n| n.to_string()).collect();
+    assert_eq!(fake.stored, in_order);
+    assert_eq!(fake.checkpoint.as_deref(), Some("cGFnZSA3"));
+}
+
+#[tokio::test]
 async fn a_hub_that_is_away_is_waited_for() {
     let fake = Shared::default();
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
