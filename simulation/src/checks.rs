@@ -48,6 +48,7 @@ impl Checks<'_> {
         self.nothing_invented()?;
         let settled = self.settled_once()?;
         self.progress(recovered, &settled)?;
+        self.few_repeats(&settled)?;
         self.checkpoints(journal)
     }
 
@@ -165,6 +166,29 @@ impl Checks<'_> {
                 if !is_settled && sequence < recovered.first {
                     return Err(format!("{who} owes {sequence}, which retention removed"));
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a sink took in the last life and will get again is no more than could be under way, and as much that was not
+    /// written: whatever ended that life, and however the disk was.
+    fn few_repeats(&self, settled: &BTreeMap<(SubscriptionId, Sequence), Settled>) -> Result<(), String> {
+        let taken =
+            |given: &Given| given.life == self.book.life && !given.dead_letter && given.taken.is_some();
+        for stored in &self.store.live {
+            let of = (stored.id, Sequence::MIN)..=(stored.id, Sequence::MAX);
+            let again = self
+                .book
+                .given
+                .range(of)
+                .filter(|(key, given)| given.iter().any(taken) && !settled.contains_key(key));
+            let (again, most) = (again.count(), 2 * self.book.most_at_once_of(stored.id));
+            if again > most {
+                return Err(format!(
+                    "{} will get {again} a second time, {most} are allowed",
+                    stored.name
+                ));
             }
         }
         Ok(())

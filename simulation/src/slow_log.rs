@@ -81,6 +81,10 @@ impl Log for SlowLog {
         })
     }
 
+    fn hasten(&self) {
+        self.journal.hasten();
+    }
+
     fn read(&self, from: Sequence, max_bytes: usize) -> BoxFuture<'_, Result<Page, ReadError>> {
         Box::pin(async move {
             self.count_read(from);

@@ -82,6 +82,11 @@ pub(crate) struct Book {
 }
 
 impl Book {
+    /// The most attempts a subscription was ever allowed at once.
+    pub(crate) fn most_at_once_of(&self, id: SubscriptionId) -> usize {
+        self.most_at_once.get(&id).copied().unwrap_or(usize::MAX / 2)
+    }
+
     /// What is wrong with giving this event now to somebody who keeps order.
     fn out_of_order(&mut self, delivery: &Delivery) -> Option<String> {
         let (id, sequence) = (delivery.subscription, delivery.sequence);

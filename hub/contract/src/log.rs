@@ -264,8 +264,12 @@ pub trait Log: Send + Sync + 'static {
     fn append(&self, group: Group) -> BoxFuture<'_, Result<Appended, AppendError>>;
 
     /// Hands the group over in order and resolves when it is queued: it becomes durable with the next
-    /// [`append`](Log::append), or soon by itself. For what may be done twice after a crash: settlements.
+    /// [`append`](Log::append), or soon by itself, and then [`tail`](Log::tail) shows it. What was handed over before
+    /// becomes durable before. For what may be done twice after a crash: settlements.
     fn note(&self, group: Group) -> BoxFuture<'_, Result<(), AppendError>>;
+
+    /// Somebody waits until what was noted is written: it need not wait for an append any longer. A hint.
+    fn hasten(&self) {}
 
     /// Reads records from `from` on, up to about `max_bytes` (at least one record if there is one).
     fn read(&self, from: Sequence, max_bytes: usize) -> BoxFuture<'_, Result<Page, ReadError>>;

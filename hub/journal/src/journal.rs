@@ -161,6 +161,10 @@ impl Log for Journal {
         Box::pin(async move { self.inner.queue.push(self.item(group)?).await })
     }
 
+    fn hasten(&self) {
+        self.inner.queue.hasten();
+    }
+
     fn read(&self, from: Sequence, max_bytes: usize) -> BoxFuture<'_, Result<Page, ReadError>> {
         Box::pin(async move {
             match self.inner.view.recent(from) {

@@ -152,6 +152,18 @@ impl Queue {
         Ok(Ok(()))
     }
 
+    /// The noted groups wait no longer for an append; but while the disk fails they rest as they would.
+    pub(crate) fn hasten(&self) {
+        {
+            let mut state = lock(&self.state);
+            if state.items.is_empty() || state.urgent > 0 || state.paused {
+                return;
+            }
+            state.due = Some(Duration::ZERO);
+        }
+        self.wake();
+    }
+
     /// So many bytes of noted groups are written without waiting for more.
     fn rush(&self) -> usize {
         (self.most_bytes / 4).min(1 << 20)
@@ -361,6 +373,23 @@ mod tests {
         let taken = queue.take(1000, false).unwrap();
 
         assert_eq!(taken.iter().map(|i| i.bytes).collect::<Vec<_>>(), [1, 2, 3]);
+    }
+
+    #[tokio::test]
+    async fn noted_groups_that_somebody_waits_for_are_written_at_once_but_not_while_the_disk_fails() {
+        let queue = queue(1000, Duration::from_secs(3600));
+        queue.hasten();
+        queue.push(item(1, false)).await.unwrap();
+        assert!(matches!(queue.poll(1000), Taken::Nothing { due: Some(_) }));
+
+        queue.hasten();
+        let Taken::Groups(taken) = queue.poll(1000) else {
+            panic!("still waiting")
+        };
+
+        queue.put_back(taken, Duration::from_secs(3600));
+        queue.hasten();
+        assert!(matches!(queue.poll(1000), Taken::Nothing { due: Some(_) }));
     }
 
     #[tokio::test]

@@ -28,6 +28,11 @@ use crate::subscription::Subscription;
 use crate::turns::{Pace, Seat};
 use owed_before::OwedBefore;
 
+/// A crash repeats at most so many times `maxInFlight` deliveries of a lane: attempts under way, and settlements that
+/// the log has not written. Twice, because a settlement waits for its sync about as long as an attempt for its
+/// answer: with one bound for both the disk would cost a fast sink half its attempts.
+const MAY_REPEAT: usize = 2;
+
 pub(crate) struct Lane {
     pub(crate) id: SubscriptionId,
     pub(crate) organization: Arc<str>,
@@ -58,6 +63,8 @@ pub(crate) struct Lane {
     /// Bytes of the event that found no room: less is not worth a read.
     refused_bytes: usize,
     pub(crate) in_flight: usize,
+    /// Settlements that the log has not written yet.
+    pub(crate) unwritten: usize,
     pub(crate) gate: Gate,
     /// What its attempts taught: unknown is slow.
     pub(crate) pace: Pace,
@@ -162,6 +169,7 @@ impl Lane {
             held_bytes: 0,
             refused_bytes: 0,
             in_flight: 0,
+            unwritten: 0,
             pace: Pace::Slow,
             seat,
             taken: 0,
@@ -334,7 +342,15 @@ impl Lane {
 
     /// Whether an attempt could start now.
     pub(crate) fn is_ready(&self) -> bool {
-        self.queue.ready() > 0 && self.gate.admits(self.in_flight)
+        let may_repeat = self.in_flight + self.unwritten;
+        self.queue.ready() > 0
+            && self.gate.admits(self.in_flight)
+            && may_repeat < self.delivery.max_in_flight.max(1) * MAY_REPEAT
+    }
+
+    /// Whether it will soon be held up by settlements that the log has not written.
+    pub(crate) fn presses(&self) -> bool {
+        self.queue.ready() > 0 && self.unwritten >= self.delivery.max_in_flight && self.gate.held().is_none()
     }
 
     /// The oldest event it owes, and its number.
@@ -417,6 +433,7 @@ impl Lane {
             name: self.name.clone(),
             queued: self.queue.ready(),
             in_flight: self.in_flight,
+            unwritten: self.unwritten,
             retrying: self.queue.waiting(),
             behind_keys: keys.map_or(0, |keys| keys.behind() + keys.aside()),
             parked_keys: keys.map_or(0, Keys::parked),

@@ -26,7 +26,7 @@ pub struct Limits {
     pub reads: usize,
     /// Size of such a page.
     pub read_bytes: usize,
-    /// Settlements waiting for the log above which no new attempt starts.
+    /// Settlements that the log has not written yet above which no new attempt starts.
     pub unwritten: usize,
     /// How often lanes that settle something say how far they are.
     pub marks_every: Duration,

@@ -3,13 +3,15 @@
 //! Each input (`put`, `follow`, `refill`, `ended`, `noted`, …) only changes what the machine knows;
 //! [`Machine::poll`] then says everything that is to be done now, and [`Machine::wake_at`] when to ask
 //! again if nothing happens. `routing.rs` brings events into lanes, `attempts.rs` out of them, `parking.rs`
-//! sets aside what waits for its key, `marks.rs` writes down how far the lanes are, `told.rs` answers questions.
+//! sets aside what waits for its key, `marks.rs` writes down how far the lanes are, `written.rs` learns what the log has
+//! written, `told.rs` answers questions.
 
 mod attempts;
 mod marks;
 mod parking;
 mod routing;
 mod told;
+mod written;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -71,6 +73,8 @@ pub enum Effect {
     },
     /// Hand this to the log and answer with [`Machine::noted`].
     Note(Group),
+    /// Ask the log to write soon what it was handed.
+    Hasten,
 }
 
 /// The router's state.
@@ -104,6 +108,8 @@ pub struct Machine {
     marks_at: Option<Duration>,
     idle_marks_at: Option<Duration>,
     outbox: Outbox,
+    /// A lane has attempts to start, and many settlements that are not written.
+    pressing: bool,
     floor: Sequence,
     draining: bool,
     last_marks_written: bool,
@@ -136,6 +142,7 @@ impl Machine {
             marks_at: None,
             idle_marks_at: None,
             outbox: Outbox::default(),
+            pressing: false,
             floor: head,
             draining: false,
             last_marks_written: false,
@@ -242,7 +249,7 @@ impl Machine {
 
     /// Whether a draining machine has handed everything to the log.
     pub fn is_written(&self) -> bool {
-        self.last_marks_written && self.outbox.is_empty() && !self.outbox.is_closed()
+        self.last_marks_written && self.outbox.is_handed_over() && !self.outbox.is_closed()
     }
 
     /// Whether the log is gone, so that nothing can be handed to it any more.
@@ -252,8 +259,8 @@ impl Machine {
 
     /// The log's answer to [`Effect::Note`].
     pub fn noted(&mut self, now: Moment, result: Result<(), AppendError>) {
-        if let Some(floor) = self.outbox.noted(now.since_start, result) {
-            self.floor = self.floor.max(floor.min(self.owed_from() - 1));
+        if let Some(given_up) = self.outbox.noted(now.since_start, result) {
+            self.is_written_of(given_up);
         }
     }
 
@@ -265,6 +272,7 @@ impl Machine {
         self.start_reads(now.since_start, effects);
         self.marks_if_due(now.since_start);
         effects.extend(self.outbox.next_group(now.since_start).map(Effect::Note));
+        self.hasten(effects);
     }
 
     /// When to poll although nothing happened.
@@ -283,11 +291,6 @@ impl Machine {
         self.attempts.len()
     }
 
-    /// Nobody owes anything at or before this, and the log knows it.
-    pub fn floor(&self) -> Sequence {
-        self.floor
-    }
-
     /// Lists a lane wherever its state says it belongs. To be called after every change to a lane.
     fn touch(&mut self, slot: usize) {
         let Some(lane) = self.lanes.get_mut(slot) else {
@@ -297,6 +300,7 @@ impl Machine {
             lane.listed.ready = true;
             self.turns.ready(lane.seat, slot, lane.pace);
         }
+        self.pressing |= lane.presses();
         if !lane.listed.hungry && lane.is_reading(&self.limits) {
             lane.listed.hungry = true;
             self.hungry.push_back(slot);

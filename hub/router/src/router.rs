@@ -166,7 +166,8 @@ impl Router {
         self.ask(|reply| Command::Quotas(quotas, reply)).await;
     }
 
-    /// No subscription owes anything at or before this, and the log has been told. For retention.
+    /// No subscription owes anything at or before this, and the log has written so: a crash does not change it. For
+    /// retention.
     pub fn floor(&self) -> Sequence {
         self.floor.load(Ordering::Acquire)
     }
@@ -281,6 +282,7 @@ impl Running {
                     let log = self.log.clone();
                     self.noting = Some(Box::pin(async move { log.note(group).await }));
                 }
+                Effect::Hasten => self.log.hasten(),
             }
         }
         self.effects = effects;

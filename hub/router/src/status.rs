@@ -19,6 +19,8 @@ pub struct LaneStatus {
     pub queued: usize,
     /// Attempts under way.
     pub in_flight: usize,
+    /// Deliveries that ended and that the log has not written yet: a crash would undo them.
+    pub unwritten: usize,
     /// Events that wait for the time of their next attempt.
     pub retrying: usize,
     /// Events that wait for an earlier one of their key, in memory or set aside; with the parked ones.

@@ -100,16 +100,21 @@ impl World {
             arrival: 0,
             event,
         });
-        let entry = Entry { sequence, record };
-        self.log.push(entry.clone());
-        self.arrived.push(self.now);
-        let next = sequence + 1;
-        let page = Page {
-            entries: vec![entry],
-            next,
-        };
-        self.machine.follow(self.moment(), &page);
+        self.write(vec![record]);
         self.poll();
+    }
+
+    /// Into the log, where the machine sees it at once.
+    fn write(&mut self, records: Vec<Record>) {
+        let first = self.log.len() as Sequence + 1;
+        let entries = (first..).zip(records);
+        let entries: Vec<_> = entries
+            .map(|(sequence, record)| Entry { sequence, record })
+            .collect();
+        self.arrived.extend(entries.iter().map(|_| self.now));
+        self.log.extend(entries.iter().cloned());
+        let next = self.log.len() as Sequence + 1;
+        self.machine.follow(self.moment(), &Page { entries, next });
     }
 
     fn poll(&mut self) {
@@ -146,8 +151,13 @@ impl World {
                 self.machine
                     .refill(self.moment(), from, Ok(Page { entries, next }));
             }
-            Effect::Note(_) => self.machine.noted(self.moment(), Ok(())),
-            Effect::Abort(_) => {}
+            Effect::Note(group) => {
+                self.machine.noted(self.moment(), Ok(()));
+                let settlements = group.settlements.into_iter().map(Record::Settlement);
+                let records = settlements.chain(group.through.into_iter().map(Record::Through));
+                self.write(records.collect());
+            }
+            Effect::Abort(_) | Effect::Hasten => {}
         }
     }
 

@@ -5,9 +5,12 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use dispatch_fixtures::process::until;
 use dispatch_fixtures::wire::{Message, Messages};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
@@ -17,6 +20,9 @@ use crate::producers::KEYS;
 
 /// The subscriptions.
 pub(crate) const NAMES: [&str; 3] = ["plain", "ordered", "failing"];
+
+/// How long the connections of a killed hub may take to end.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An event: its key and its number.
 pub(crate) type Id = (u32, u32);
@@ -37,10 +43,14 @@ pub(crate) fn is_refused((_, number): Id) -> bool {
 /// What one web hook has seen.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    /// How often each event of each key was taken.
-    taken: Vec<Vec<u8>>,
+    /// How often each event of each key was taken, and in which life of the hub for the last time.
+    taken: Vec<Vec<(u8, u32)>>,
     /// Taken again although it had been taken.
     pub(crate) repeats: usize,
+    /// How many of them each kill brought about: those that were taken in the life it ended.
+    pub(crate) repeats_by_kill: Vec<usize>,
+    /// Which life of the hub this is, from 0.
+    life: u32,
     /// Those taken since [`Hooks::new_life`].
     pub(crate) this_life: BTreeSet<Id>,
     /// Events that came before one they must follow.
@@ -51,7 +61,7 @@ impl Seen {
     /// How often it was taken.
     pub(crate) fn times(&self, (key, number): Id) -> u8 {
         let of = self.taken.get(key as usize);
-        of.and_then(|of| of.get(number as usize)).copied().unwrap_or(0)
+        of.and_then(|of| of.get(number as usize)).map_or(0, |of| of.0)
     }
 
     fn take(&mut self, (key, number): Id) {
@@ -61,10 +71,20 @@ impl Seen {
         if number as usize > of.len() {
             self.disorder.push((key, number));
         }
-        of.resize(of.len().max(number as usize + 1), 0);
-        let times = &mut of[number as usize];
-        self.repeats += usize::from(*times > 0);
-        *times = times.saturating_add(1);
+        of.resize(of.len().max(number as usize + 1), (0, 0));
+        let (times, last) = &mut of[number as usize];
+        if *times > 0 {
+            self.repeats += 1;
+            // A connection nobody had looked at as the hub was killed is seen in the next life.
+            let killed = if *last == self.life {
+                last.saturating_sub(1)
+            } else {
+                *last
+            };
+            self.repeats_by_kill.resize(self.life as usize + 1, 0);
+            self.repeats_by_kill[killed as usize] += 1;
+        }
+        (*times, *last) = (times.saturating_add(1), self.life);
         self.this_life.insert((key, number));
     }
 }
@@ -73,6 +93,8 @@ impl Seen {
 pub(crate) struct Hooks {
     address: SocketAddr,
     seen: Arc<[Mutex<Seen>; 3]>,
+    /// Connections of the hub.
+    open: Arc<AtomicUsize>,
     server: JoinHandle<()>,
 }
 
@@ -82,19 +104,23 @@ impl Hooks {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let seen: Arc<[Mutex<Seen>; 3]> = Arc::default();
-        let all = seen.clone();
+        let open = Arc::new(AtomicUsize::new(0));
+        let (all, count) = (seen.clone(), open.clone());
         let server = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let seen = all.clone();
+                let (seen, open) = (all.clone(), count.clone());
+                open.fetch_add(1, Ordering::SeqCst);
                 tokio::spawn(async move {
                     // The hub is killed: connections break.
                     serve(stream, &seen).await.unwrap_or_default();
+                    open.fetch_sub(1, Ordering::SeqCst);
                 });
             }
         });
         Ok(Self {
             address,
             seen,
+            open,
             server,
         })
     }
@@ -109,16 +135,24 @@ impl Hooks {
         lock(&self.seen[lane])
     }
 
-    /// Forgets which events were taken in this life of the hub.
-    pub(crate) fn new_life(&self) {
+    /// The hub was killed: when everything it sent was seen, its next life may begin.
+    pub(crate) async fn new_life(&self) -> Result<()> {
+        until("the connections of the killed hub end", PATIENCE, async || {
+            Ok(self.open.load(Ordering::SeqCst) == 0)
+        })
+        .await?;
         for lane in 0..NAMES.len() {
-            self.seen(lane).this_life.clear();
+            let mut seen = self.seen(lane);
+            seen.this_life.clear();
+            seen.life += 1;
         }
+        Ok(())
     }
 
-    /// Events taken again, so far, of each.
-    pub(crate) fn repeats(&self) -> Vec<usize> {
-        (0..NAMES.len()).map(|lane| self.seen(lane).repeats).collect()
+    /// The most events of each that one kill brought a second time.
+    pub(crate) fn most_repeats(&self) -> Vec<usize> {
+        let most = |lane| self.seen(lane).repeats_by_kill.iter().copied().max();
+        (0..NAMES.len()).map(|lane| most(lane).unwrap_or(0)).collect()
     }
 }
 

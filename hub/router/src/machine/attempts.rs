@@ -270,6 +270,7 @@ impl Machine {
         };
         self.observer
             .settled(lane.info(sequence, &owed, owed.attempts), &settlement);
+        lane.unwritten += 1;
         self.outbox.push(Post::Settled { settlement, caused });
         self.settled_since_marks += 1;
         self.mark_later(now.since_start, slot);

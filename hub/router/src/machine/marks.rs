@@ -72,13 +72,12 @@ impl Machine {
         if all {
             self.idle_marks_at = None;
         }
+        if !through.is_empty() {
+            self.outbox.push(Post::Marks(through));
+        }
         let floor = self.owed_from() - 1;
-        match through.is_empty() && self.outbox.is_empty() {
-            true => self.floor = self.floor.max(floor),
-            false => self.outbox.push(Post::Marks {
-                through,
-                floor: Some(floor),
-            }),
+        if let Some(floor) = self.outbox.floor_after_all(floor) {
+            self.floor = self.floor.max(floor);
         }
     }
 }

@@ -111,6 +111,7 @@ impl Machine {
                     "it is no longer in the journal",
                 )],
             };
+            lane.unwritten += 1;
             self.outbox.push(Post::Settled {
                 settlement,
                 caused: Vec::new(),

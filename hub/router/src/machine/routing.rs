@@ -22,10 +22,12 @@ impl Machine {
         if self.draining {
             return;
         }
+        let mut gap = false;
         for entry in &page.entries {
             if entry.sequence < self.routed {
                 continue;
             }
+            gap |= entry.sequence > self.routed;
             if let Record::Event(committed) = &entry.record {
                 self.route(entry.sequence, committed);
                 self.last_event = entry.sequence;
@@ -34,7 +36,9 @@ impl Machine {
             }
             self.routed = entry.sequence + 1;
         }
+        gap |= page.next > self.routed;
         self.routed = self.routed.max(page.next);
+        self.written(page, gap);
     }
 
     fn route(&mut self, sequence: Sequence, committed: &Committed) {

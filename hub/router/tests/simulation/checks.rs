@@ -116,7 +116,8 @@ impl World {
         assert!(self.reads.len() <= limits.reads);
         for (subscription, _) in self.subscriptions.values() {
             let status = self.machine.status(self.moment(), subscription.id).unwrap();
-            assert!(status.in_flight <= subscription.delivery.max_in_flight);
+            let most = subscription.delivery.max_in_flight;
+            assert!(status.in_flight <= most && status.in_flight + status.unwritten <= 2 * most);
             assert!(status.queued + status.in_flight + status.retrying <= limits.queue_events);
             let most_aside = SET_ASIDE + 2 * limits.queue_events;
             assert!(status.behind_keys <= most_aside && status.parked_keys <= status.behind_keys);
@@ -129,6 +130,19 @@ impl World {
             self.life.routed.lock().unwrap().values().all(|n| *n == 1),
             "routed twice in one life"
         );
+    }
+
+    /// What a crash would undo, as the log shows it, is within what the lane counts.
+    pub(crate) fn check_repeats(&self) {
+        let settled = self.life.settled.lock().unwrap();
+        for (subscription, _) in self.subscriptions.values() {
+            let status = self.machine.status(self.moment(), subscription.id).unwrap();
+            let written = self.log.settlements(subscription.id);
+            let lost = settled.keys().filter(|(id, sequence)| {
+                *id == subscription.id && written.iter().all(|s| s.event != *sequence)
+            });
+            assert!(lost.count() <= status.unwritten);
+        }
     }
 
     /// What the log has to remember of settlements behind what is owed has a bound.

@@ -52,6 +52,47 @@ fn a_router_at_rest_writes_nothing() {
 }
 
 #[test]
+fn an_ended_delivery_counts_until_the_log_has_written_it() {
+    let mut world = World::new(&[1, 0, 0, 0, 0]);
+    world.append(0, 0, None, 10, None);
+    world.follow(10);
+    let mut seen = Vec::new();
+
+    for _ in 0..20 {
+        world.poll();
+        seen.extend(world.in_flight.iter().map(|(_, delivery)| delivery.sequence));
+        world.answer(0, Reply::Accept);
+        world.poll();
+        world.note(Note::Taken);
+    }
+
+    assert_eq!(seen, [1, 2], "one attempt at once, so two may be repeated");
+    assert!(world.hastened > 0, "it waits, and says so");
+    world.come_to_rest();
+    world.check_end();
+}
+
+#[test]
+fn the_floor_waits_until_the_log_has_written_what_it_was_told() {
+    let mut world = World::new(&[1, 0, 0, 0, 0]);
+    world.append(0, 0, None, 1, None);
+    world.follow(1);
+    world.poll();
+    world.answer(0, Reply::Accept);
+    world.now += Duration::from_secs(2);
+    for _ in 0..3 {
+        world.poll();
+        world.note(Note::Taken);
+    }
+    assert_eq!(world.log.head(), 7, "the settlement and a mark of each");
+
+    assert_eq!(world.machine.floor(), 0);
+    world.follow(10);
+
+    assert_eq!(world.machine.floor(), 1);
+}
+
+#[test]
 fn first_attempts_are_made_in_the_order_of_the_log() {
     let mut world = World::new(&[1, 0, 0, 0, 0]);
     let mut seen = Vec::new();

@@ -63,6 +63,8 @@ pub(crate) struct World {
     pub(crate) crashes: usize,
     /// Marks that named what is owed.
     pub(crate) named: usize,
+    /// How often the log was asked to write soon.
+    pub(crate) hastened: usize,
 }
 
 impl World {
@@ -86,6 +88,7 @@ impl World {
             names: 0,
             crashes: 0,
             named: 0,
+            hastened: 0,
         };
         for (lane, filter) in filter_of.iter().enumerate() {
             world.create(lane, *filter);
@@ -196,6 +199,7 @@ impl World {
                     assert!(self.note.is_none(), "one group is handed over at a time");
                     self.note = Some(group);
                 }
+                Effect::Hasten => self.hastened += 1,
             }
         }
         self.check_bounds();
@@ -300,6 +304,7 @@ impl World {
 
     pub(crate) fn crash(&mut self, lose: usize, older: usize) {
         self.crashes += 1;
+        self.check_repeats();
         let head = self.log.head();
         self.log
             .lose_after(head.saturating_sub(lose as Sequence).max(self.durable));
