@@ -165,7 +165,7 @@ pub fn segments(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// A copy of a folder.
+/// A copy of a folder. Files that go away meanwhile (spares) are left out.
 pub fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for file in std::fs::read_dir(from).unwrap() {
@@ -173,7 +173,10 @@ pub fn copy(from: &Path, to: &Path) {
         if file.path().is_dir() {
             continue;
         }
-        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+        match std::fs::copy(file.path(), to.join(file.file_name())) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            copied => assert!(copied.is_ok(), "{copied:?}"),
+        }
     }
 }
 
