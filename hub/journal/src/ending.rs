@@ -1,4 +1,5 @@
-//! Opening the last segment: replays it, cuts what is unfinished and makes the rest durable before it is believed.
+//! Opening the last segment: replays it, cuts what is unfinished, fills the holes of the last batch and makes the rest
+//! durable before it is believed.
 
 use std::io;
 use std::sync::Arc;
@@ -8,8 +9,9 @@ use dispatch_contract::Sequence;
 use crate::active::Active;
 use crate::aging::OwnTime;
 use crate::chain::{Link, Stamp};
-use crate::damage::{DamageKind, Torn};
-use crate::frame::{self, FrameKind};
+use crate::damage::{Damage, DamageKind, Torn};
+use crate::disk::DiskFile;
+use crate::frame::{self, ALIGN, FRAME_HEAD, FrameKind};
 use crate::header::HEADER_BLOCK;
 use crate::options::Options;
 use crate::patience::read_most;
@@ -17,6 +19,13 @@ use crate::recover::{Recover, identity, place, records, walk_whole};
 use crate::scan::{Scanner, Step};
 use crate::segment::Segment;
 use crate::walk::Item;
+
+/// Something that cannot be read, with frames behind it.
+struct Hole {
+    damage: Damage,
+    /// Where the frame before it is.
+    behind: u64,
+}
 
 impl Recover<'_> {
     /// For the frame behind this one.
@@ -38,6 +47,32 @@ impl Recover<'_> {
         })
     }
 
+    /// Fills the holes of the last batch, durably, before any mark says that everything before it is: they would be
+    /// taken for damage of acknowledged records ever after. A crash on the way leaves a hole, to be filled again.
+    fn fill(&self, segment: &Segment, file: &dyn DiskFile, holes: &[Hole]) -> io::Result<()> {
+        let mut filled = false;
+        for Hole { damage, behind } in holes {
+            let Some(missing) = damage
+                .missing
+                .as_ref()
+                .filter(|_| damage.kind == DamageKind::LastBatch)
+            else {
+                continue;
+            };
+            let mut stamp = self.stamp(segment, *behind)?;
+            let length = usize::try_from(damage.bytes).unwrap_or(0);
+            if length < FRAME_HEAD + stamp.overhead() || !length.is_multiple_of(ALIGN) {
+                continue;
+            }
+            let count = u32::try_from(damage.records()).unwrap_or(u32::MAX);
+            let now = self.own_time.now(self.clock);
+            let filler = frame::filler(*missing.start(), count, length, now, &mut stamp);
+            file.write_at(&filler, damage.offset)?;
+            filled = true;
+        }
+        if filled { file.sync() } else { Ok(()) }
+    }
+
     /// Replays the last segment, cuts what is unfinished and makes the rest durable.
     pub(crate) fn open_last(
         &mut self,
@@ -46,6 +81,7 @@ impl Recover<'_> {
     ) -> io::Result<(Active, Option<Torn>, Sequence)> {
         let file = self.disk.open(&segment.path, true)?;
         let mut damage = Vec::new();
+        let mut holes: Vec<Hole> = Vec::new();
         // Where the frames begin that no other frame says were durable.
         let mut doubtful: Option<(Sequence, u64)> = None;
         let mut marked = false;
@@ -53,7 +89,10 @@ impl Recover<'_> {
         let mut last_frame = HEADER_BLOCK as u64;
         let seed = self.identity_seed;
         let walked = walk_whole(self.disk, segment, None, &mut |item| match item {
-            Item::Damage(found) => damage.push(found),
+            Item::Damage(damage) => holes.push(Hole {
+                damage,
+                behind: last_frame,
+            }),
             Item::Frame(frame) => {
                 segment.note_place(place(&frame));
                 last_frame = frame.at;
@@ -72,15 +111,17 @@ impl Recover<'_> {
                 }
             }
         })?;
-        for found in &mut damage {
-            if found
+        let last_batch = |found: &Damage| {
+            found
                 .missing
                 .as_ref()
                 .is_some_and(|m| *m.start() > walked.durable)
-            {
-                found.kind = DamageKind::LastBatch;
-            }
+        };
+        let found = holes.iter_mut().map(|hole| &mut hole.damage);
+        for found in found.chain(&mut damage).filter(|found| last_batch(found)) {
+            found.kind = DamageKind::LastBatch;
         }
+        self.damage.extend(holes.iter().map(|hole| hole.damage.clone()));
         self.damage.append(&mut damage);
         segment.set_loaded();
 
@@ -102,6 +143,7 @@ impl Recover<'_> {
         };
         let before = active.file.size()?;
         active.file.truncate(walked.end)?;
+        self.fill(segment, &*active.file, &holes)?;
         if let Some((_, from)) = doubtful {
             write_again(&active, from)?;
         }

@@ -37,7 +37,8 @@ pub(crate) enum FrameKind {
     Group,
     /// What all subscriptions have behind them, and all checkpoints, before the segment's first record.
     Snapshot,
-    /// Nothing: says that everything before it is durable.
+    /// No records: says that everything before it is durable. One that counts records stands where they were lost before
+    /// anybody was answered for them.
     Mark,
 }
 
@@ -68,6 +69,11 @@ impl FrameHead {
     /// Length of the whole frame with its padding.
     pub(crate) fn framed(&self) -> u64 {
         framed(self.body())
+    }
+
+    /// Whether it stands for records that were lost before anybody was answered for them.
+    pub(crate) fn is_filler(&self) -> bool {
+        self.kind == FrameKind::Mark && self.count > 0
     }
 
     /// Whether this is the body the head speaks of.
@@ -165,6 +171,22 @@ pub(crate) fn finish(out: &mut Vec<u8>, start: usize, label: Label, stamp: &mut 
     place[..4].copy_from_slice(&FRAME_MAGIC);
     place[4..8].copy_from_slice(&checksum.to_le_bytes());
     place[8..].copy_from_slice(&covered);
+}
+
+/// A mark of `length` bytes in all, in the place of `count` records that nobody was answered for.
+pub(crate) fn filler(first: Sequence, count: u32, length: usize, arrival: i64, stamp: &mut Stamp) -> Vec<u8> {
+    let mut out = Vec::with_capacity(length);
+    let start = begin(&mut out, stamp);
+    out.resize(length.max(out.len()), 0);
+    let label = Label {
+        kind: FrameKind::Mark,
+        first,
+        count,
+        arrival,
+        durable: first.saturating_sub(1),
+    };
+    finish(&mut out, start, label, stamp);
+    out
 }
 
 /// A frame without records.

@@ -108,6 +108,10 @@ impl Links {
             self.from = Some(head.first);
         }
         self.before = Before::Frame(this);
+        if head.is_filler() {
+            // The next one carries the hash of what was lost here.
+            self.interrupt();
+        }
         altered
     }
 

@@ -148,6 +148,10 @@ fn read_segment(
         if frame.head.count == 0 || frame.head.next() <= from {
             return ControlFlow::Continue(());
         }
+        if frame.head.is_filler() {
+            page.next = frame.head.next();
+            return ControlFlow::Continue(());
+        }
         let Some(entries) = decode_group(&frame.head, frame.body) else {
             view.report(&undecodable(segment, frame.at, &frame.head));
             page.next = frame.head.next();

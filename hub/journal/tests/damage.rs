@@ -429,6 +429,61 @@ async fn what_lies_behind_the_repaired_end_never_comes_back() {
 }
 
 #[tokio::test]
+async fn a_hole_in_the_last_batch_is_named_once_and_no_damage_of_what_was_acknowledged_ever_after() {
+    for chain in [false, true] {
+        // Given a last batch of three groups of which power kept the first and the last
+        let dir = tempfile::tempdir().unwrap();
+        let note_delay = std::time::Duration::from_secs(3600);
+        let options = Options {
+            chain,
+            note_delay,
+            ..small()
+        };
+        let running = dir.path().join("running");
+        let (journal, _) = open(&running, &options);
+        append(&journal, group(&["first"])).await;
+        soon(journal.note(group(&["a"]))).await.unwrap();
+        soon(journal.note(group(&["b"]))).await.unwrap();
+        append(&journal, group(&["c"])).await;
+        let base = dir.path().join("crashed");
+        copy(&running, &base);
+        soon(journal.close()).await;
+        let frames = frames(&base);
+        let (segment, offset, missing) = &frames[frames.len() - 2];
+        let next = frames[frames.len() - 1].1;
+        let file = std::fs::File::options().write(true).open(segment).unwrap();
+        file.write_all_at(&vec![0; (next - offset) as usize], *offset)
+            .unwrap();
+
+        // When it is opened, goes on, and is opened again
+        let (journal, recovered) = open(&base, &options);
+        assert_eq!(recovered.damage.len(), 1);
+        assert_eq!(recovered.damage[0].kind, DamageKind::LastBatch);
+        assert_eq!(lost(&recovered.damage), missing.iter().copied().collect());
+        append(&journal, group(&["after"])).await;
+        let again = dir.path().join("again");
+        copy(&base, &again);
+        soon(journal.close()).await;
+        for opening in 0..2 {
+            let (journal, recovered) = open(&again, &options);
+
+            // Then nothing is damaged, and everything else is there
+            assert_eq!(recovered.damage, [], "chain {chain}, opening {opening}");
+            let read = ids(&read_all(&journal).await);
+            assert!(
+                ["first", "a", "c", "after"]
+                    .iter()
+                    .all(|id| read.contains(&(*id).to_owned())),
+                "{read:?}"
+            );
+            soon(journal.close()).await;
+        }
+        let report = verify(&again).unwrap();
+        assert_eq!((report.damage, report.torn), (vec![], None), "chain {chain}");
+    }
+}
+
+#[tokio::test]
 async fn verify_and_dump_read_a_journal_that_is_being_written() {
     let dir = tempfile::tempdir().unwrap();
     let (journal, _) = open(dir.path(), &small());
