@@ -193,10 +193,7 @@ mod tests {
             pauses.push((next - until).as_millis());
             until = next;
         }
-        assert_eq!(
-            pauses,
-            [400, 800, 1600, 3200, 5000, 5000, 5000, 5000, 5000, 5000]
-        );
+        assert_eq!(pauses, [400, 800, 1600, 3200, 5000, 5000, 5000, 5000, 5000, 5000]);
 
         let (low, high) = (
             Breaker::new().trouble(AT, 1, 1, 0.0),
