@@ -25,7 +25,7 @@ const IN_FLIGHT: usize = 32;
 /// What one kill may repeat of a subscription: those, and as many settlements that the journal has not written.
 const MOST_REPEATS: usize = 2 * IN_FLIGHT;
 /// The shortest and the longest time a hub lives after it takes events, in milliseconds.
-const LIFE: std::ops::Range<u64> = 60..500;
+const LIFE: std::ops::Range<u64> = 40..400;
 /// How long everything owed may take to be delivered in the end.
 const PATIENCE: Duration = Duration::from_secs(120);
 
