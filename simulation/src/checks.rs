@@ -217,6 +217,27 @@ impl Checks<'_> {
         Ok(())
     }
 
+    /// Nobody owes anything at or before the floor, as the log has it: a crash now does not make it owed again.
+    pub(crate) fn floor(&self, floor: Sequence) -> Result<(), String> {
+        let settled = self.settled_once()?;
+        for stored in &self.store.live {
+            let mut before = self
+                .published
+                .events()
+                .take_while(|(sequence, _)| *sequence <= floor);
+            let owed = before.find(|(sequence, committed)| {
+                stored.wants(*sequence, committed) && !settled.contains_key(&(stored.id, *sequence))
+            });
+            if let Some((sequence, _)) = owed {
+                return Err(format!(
+                    "the floor is {floor}, and in the log {} owes {sequence}",
+                    stored.name
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// When everything has come to rest, nobody owes anything.
     pub(crate) fn nothing_owed(&self) -> Result<(), String> {
         let settled = self.settled_once()?;

@@ -15,7 +15,7 @@ const EPOCH: i64 = 1_700_000_000_000;
 #[derive(Debug, Clone)]
 pub(crate) struct SimClock(Arc<Mutex<State>>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct State {
     /// Of the lives before this one.
     before: Duration,
@@ -35,6 +35,11 @@ impl SimClock {
             jumped: 0,
             salts,
         })))
+    }
+
+    /// Another clock that shows the same now, and whose salts move nobody else's.
+    pub(crate) fn copy(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.state(|state| state.clone()))))
     }
 
     fn state<T>(&self, with: impl FnOnce(&mut State) -> T) -> T {

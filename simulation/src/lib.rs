@@ -14,6 +14,7 @@ mod clock;
 mod dice;
 mod disk;
 mod events;
+mod follower;
 mod life;
 mod plan;
 mod producers;

@@ -22,8 +22,6 @@ use crate::world::{DIR, World};
 const OPENINGS: usize = 12;
 /// A life that does not end by itself ends after this.
 const LONGEST: Duration = Duration::from_millis(1500);
-/// Between two looks at a log in which something happens.
-const PAUSE: Duration = Duration::from_millis(25);
 /// Everything comes to rest within this, in the world's time.
 const REST: Duration = Duration::from_secs(4 * 3600);
 
@@ -111,6 +109,7 @@ impl World {
             recovered.damage
         ));
         let faults = self.disk.set_faults(Faults::default());
+        self.opens_again()?;
         let read = read_back(journal, recovered).await?;
         let published = &mut *self.published.lock().unwrap_or_else(PoisonError::into_inner);
         published.read_back(recovered, &read)?;
@@ -129,6 +128,20 @@ impl World {
         }
         self.disk.set_faults(faults);
         Ok(())
+    }
+
+    /// What an opening repaired is repaired: another one, if the power went now, would find nothing.
+    fn opens_again(&self) -> Result<(), String> {
+        let (disk, clock) = (Arc::new(self.disk.copy()), Arc::new(self.clock.copy()));
+        let (_journal, again, _work) = Journal::open_manual(disk, DIR.as_ref(), &self.plan.options, clock)
+            .map_err(|error| format!("the journal cannot be opened again: {error:?}"))?;
+        if let Some(torn) = again.torn {
+            return Err(format!("torn again: {torn}"));
+        }
+        match again.damage.iter().find(|damage| damage.missing.is_some()) {
+            Some(damage) => Err(format!("damaged again: {damage}")),
+            None => Ok(()),
+        }
     }
 
     fn start(&mut self, journal: Journal, recovered: &Recovered, work: Work, life: Life) -> Hub {
@@ -280,41 +293,6 @@ impl World {
             }
         }
         Ok(())
-    }
-
-    /// Reads the log after the router as the hub's views do, tells the journal what may go, and looks at the router's
-    /// bounds. It looks again and again and does not listen: who of several listeners is woken first is not for a
-    /// seed to say.
-    fn follow(&self, journal: Journal, router: Router) -> impl Future<Output = ()> + Send + use<> {
-        let (published, witness) = (self.published.clone(), self.witness.clone());
-        let most = self.plan.limits.queue_events;
-        let mut at = published.lock().unwrap_or_else(PoisonError::into_inner).next();
-        async move {
-            let mut pause = PAUSE;
-            loop {
-                sleep(pause).await;
-                pause = (pause * 2).min(16 * PAUSE);
-                while at <= journal.head() {
-                    // What cannot be read now can be read later.
-                    let Ok(page) = journal.read(at, 64 * 1024).await else {
-                        break;
-                    };
-                    let mut published = published.lock().unwrap_or_else(PoisonError::into_inner);
-                    if let Err(wrong) = published.see(at, &page.entries, page.next) {
-                        witness.broke(wrong);
-                        return;
-                    }
-                    at = page.next;
-                    pause = PAUSE;
-                }
-                journal.set_floor(router.floor().min(at - 1));
-                for status in router.statuses().await {
-                    if status.queued + status.in_flight + status.retrying > most {
-                        witness.broke(format!("more than {most} events in memory: {status:?}"));
-                    }
-                }
-            }
-        }
     }
 
     /// Changes subscriptions, makes and removes some, and posts what is for one of them only.

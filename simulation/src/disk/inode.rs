@@ -18,7 +18,7 @@ struct Cached {
     dirty: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Inode {
     size: u64,
     size_on_medium: u64,

@@ -29,7 +29,7 @@ use crate::dice::Dice;
 #[derive(Debug, Clone)]
 pub(crate) struct SimDisk(Arc<Mutex<State>>, Arc<Notify>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct State {
     dice: Dice,
     inodes: BTreeMap<u64, Inode>,
@@ -175,6 +175,19 @@ impl SimDisk {
             })),
             bell,
         )
+    }
+
+    /// Another disk that holds the same, and that nothing is wrong with.
+    pub(crate) fn copy(&self) -> Self {
+        let bell = Arc::new(Notify::new());
+        let state = State {
+            capacity: u64::MAX,
+            faults: Faults::default(),
+            power: None,
+            bell: bell.clone(),
+            ..self.state().clone()
+        };
+        Self(Arc::new(Mutex::new(state)), bell)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
