@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -16,6 +16,17 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// Pause after a connection could not be accepted, for instance for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// Where what is measured stands.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Between {
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: String,
+    /// Where events are posted
+    #[arg(long, value_name = "URL")]
+    pub(crate) forward: Uri,
+}
 
 /// What is done with the bodies of one connection.
 pub(crate) trait Take: Send + Sync + 'static {

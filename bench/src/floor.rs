@@ -10,21 +10,17 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use http::{StatusCode, Uri};
+use http::StatusCode;
 
 use crate::commit::Committer;
-use crate::door::{self, Take};
+use crate::door::{self, Between, Take};
 use crate::forward::{Forwarder, To};
 
 /// Where events come from and go to.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Where to listen
-    #[arg(long, value_name = "ADDRESS")]
-    listen: String,
-    /// Where events are posted
-    #[arg(long, value_name = "URL")]
-    forward: Uri,
+    #[command(flatten)]
+    between: Between,
     /// File for the bodies; 2 GiB are reserved
     #[arg(long, value_name = "FILE")]
     file: PathBuf,
@@ -34,8 +30,8 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let committer =
         Committer::start(&args.file).with_context(|| format!("cannot reserve {}", args.file.display()))?;
-    let to = Arc::new(To::new(&args.forward)?);
-    door::serve(&args.listen, || Floor {
+    let to = Arc::new(To::new(&args.between.forward)?);
+    door::serve(&args.between.listen, || Floor {
         committer: committer.clone(),
         forwarder: Forwarder::start(to.clone()),
     })

@@ -12,10 +12,10 @@ use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::{self, Context, Message, stream};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use http::{StatusCode, Uri};
+use http::StatusCode;
 use tokio::sync::mpsc::{self, Receiver};
 
-use crate::door::{self, Take};
+use crate::door::{self, Between, Take};
 use crate::forward::{Post, To};
 
 const SUBJECT: &str = "bench.event";
@@ -26,12 +26,8 @@ const WAITING: usize = 16;
 /// Where events come from and go to.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Where to listen
-    #[arg(long, value_name = "ADDRESS")]
-    listen: String,
-    /// Where events are posted
-    #[arg(long, value_name = "URL")]
-    forward: Uri,
+    #[command(flatten)]
+    between: Between,
     /// The server, with JetStream
     #[arg(long, value_name = "URL")]
     nats: String,
@@ -60,9 +56,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
             },
         )
         .await?;
-    let to = Arc::new(To::new(&args.forward)?);
+    let to = Arc::new(To::new(&args.between.forward)?);
     tokio::select! {
-        ended = door::serve(&args.listen, || Bridge(jetstream.clone())) => ended,
+        ended = door::serve(&args.between.listen, || Bridge(jetstream.clone())) => ended,
         ended = consume(consumer, to) => ended,
     }
 }

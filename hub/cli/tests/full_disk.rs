@@ -85,18 +85,8 @@ async fn a_disk_filled_to_the_last_byte_refuses_events_goes_on_delivering_and_re
     hub.run().await?;
     let target = Target::start().await?;
     target.answer(503);
-    let url = target.url();
-    let mut create = vec![
-        "create",
-        "subscription",
-        "--name",
-        "all",
-        "--event-type",
-        "test.happened",
-    ];
-    create.extend(["--sink", &url, "--retry", "1000"]);
-    create.extend(["--backoff-policy", "linear", "--backoff-delay", "PT0.2S"]);
-    hub.ok(&create)?;
+    let patient = "--event-type test.happened --retry 1000 --backoff-policy linear --backoff-delay PT0.2S";
+    hub.subscribe("all", &target.url(), patient)?;
 
     // When events come until it is full, and others take what is left
     let client = client()?;

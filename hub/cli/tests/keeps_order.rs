@@ -88,16 +88,7 @@ async fn a_poisoned_key_among_20_000_is_parked_and_goes_on_in_order_when_it_is_u
     let app = Router::new().fallback(take).with_state(hook.clone());
     let server = tokio::spawn(async move { axum::serve(listener, app).await });
     let hub = Hub::start(BINARY).await?;
-    let mut create = vec![
-        "create",
-        "subscription",
-        "--name",
-        "s",
-        "--event-type",
-        "test.happened",
-    ];
-    create.extend(["--sink", &url, "--order", "key", "--retry", "2"]);
-    hub.ok(&create)?;
+    hub.subscribe("s", &url, "--event-type test.happened --order key --retry 2")?;
 
     // When every key gets its events, one round after the other, and the poisoned one some in between
     let client = client()?;

@@ -37,26 +37,9 @@ async fn a_sink_that_fails_for_a_while_and_a_killed_hub_lose_nothing() -> Result
     let target = Target::start().await?;
     target.answer(503);
     let mut hub = Hub::start(BINARY).await?;
-    let delivery = [
-        "--retry",
-        "30",
-        "--backoff-policy",
-        "linear",
-        "--backoff-delay",
-        "PT0.2S",
-    ];
-    let mut args = vec![
-        "create",
-        "subscription",
-        "--name",
-        "to-target",
-        "--event-type",
-        "test.happened",
-    ];
-    let url = target.url();
-    args.extend(["--sink", &url]);
-    args.extend(delivery);
-    assert_eq!(hub.ok(&args)?, "created subscription: to-target\n");
+    let patient = "--event-type test.happened --retry 30 --backoff-policy linear --backoff-delay PT0.2S";
+    let created = hub.subscribe("to-target", &target.url(), patient)?;
+    assert_eq!(created, "created subscription: to-target\n");
     let mut acknowledged = post_many(&hub, "before", 500).await?;
     ensure!(acknowledged.len() == 500, "{} acknowledged", acknowledged.len());
 
@@ -93,21 +76,8 @@ async fn dead_letters_keep_the_reason_and_are_redriven_when_the_sink_is_mended()
     let target = Target::start().await?;
     target.answer(500);
     let hub = Hub::start(BINARY).await?;
-    let url = target.url();
-    hub.ok(&[
-        "create",
-        "subscription",
-        "--name",
-        "failing",
-        "--event-type",
-        "test.happened",
-        "--sink",
-        &url,
-        "--retry",
-        "2",
-        "--backoff-delay",
-        "PT0.05S",
-    ])?;
+    let hasty = "--event-type test.happened --retry 2 --backoff-delay PT0.05S";
+    hub.subscribe("failing", &target.url(), hasty)?;
 
     // When events are posted
     let acknowledged = post_many(&hub, "dead", 50).await?;

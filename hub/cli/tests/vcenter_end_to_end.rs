@@ -213,17 +213,7 @@ async fn storms_and_kills() -> Result<bool> {
     };
     let mut hub = watch(&simulator).await?;
     let target = Target::start().await?;
-    let url = target.url();
-    hub.ok(&[
-        "create",
-        "subscription",
-        "--name",
-        "all",
-        "--sink",
-        &url,
-        "--filter",
-        "prefix:type=vm.",
-    ])?;
+    hub.subscribe("all", &target.url(), "--filter prefix:type=vm.")?;
     start_driver(&hub, &simulator, "beginning").await?;
 
     for round in 0..20u64 {

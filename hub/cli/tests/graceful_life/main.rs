@@ -25,15 +25,6 @@ async fn get(client: &reqwest::Client, url: &str) -> Result<(u16, Value)> {
 
 /// A subscription for every event of the tests.
 fn subscribe(hub: &Hub, url: &str) -> Result<()> {
-    hub.ok(&[
-        "create",
-        "subscription",
-        "--name",
-        "all",
-        "--event-type",
-        "test.happened",
-        "--sink",
-        url,
-    ])?;
+    hub.subscribe("all", url, "--event-type test.happened")?;
     Ok(())
 }

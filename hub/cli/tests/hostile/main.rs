@@ -59,17 +59,7 @@ impl Stage {
         std::fs::write(&file, config)?;
         let target = Target::start().await?;
         let hub = Hub::start_with(&binary(), &["--config", &file.to_string_lossy()]).await?;
-        let url = target.url();
-        hub.ok(&[
-            "create",
-            "subscription",
-            "--name",
-            "all",
-            "--event-type",
-            "test.happened",
-            "--sink",
-            &url,
-        ])?;
+        hub.subscribe("all", &target.url(), "--event-type test.happened")?;
         let bystanders = Bystanders::start(hub.port(), "before");
         tokio::time::sleep(either(5, 2)).await;
         let before = bystanders.finish().await?;
@@ -232,24 +222,9 @@ async fn a_frozen_sink_holds_up_nobody_else() -> Result<()> {
     let stage = Stage::set("").await?;
     let mut sink = Hub::start(&binary()).await?;
     let url = format!("{}/v1/events", sink.url());
-    stage.hub.ok(&[
-        "create",
-        "subscription",
-        "--name",
-        "frozen",
-        "--event-type",
-        "test.happened",
-        "--sink",
-        &url,
-        "--timeout",
-        "2s",
-        "--retry",
-        "30",
-        "--backoff-delay",
-        "PT0.2S",
-        "--backoff-policy",
-        "linear",
-    ])?;
+    let patient =
+        "--event-type test.happened --timeout 2s --retry 30 --backoff-delay PT0.2S --backoff-policy linear";
+    stage.hub.subscribe("frozen", &url, patient)?;
 
     // When it is frozen for a while
     let frozen = either(30, 5);
