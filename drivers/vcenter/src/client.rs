@@ -58,8 +58,8 @@ pub(crate) enum CallError {
 }
 
 impl Client {
-    /// Prepares; nothing is sent yet.
-    pub(crate) fn new(address: &Address, trust: &Trust) -> Result<Self, TrustError> {
+    /// Prepares; nothing is sent yet. The server shows `agent` in its list of sessions.
+    pub(crate) fn new(address: &Address, trust: &Trust, agent: &str) -> Result<Self, TrustError> {
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(client_config(trust)?)
             .https_only(true)
@@ -69,7 +69,7 @@ impl Client {
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_keepalive(TCP_KEEPALIVE)
             .pool_max_idle_per_host(1)
-            .user_agent(concat!("dispatch-driver-vcenter/", env!("CARGO_PKG_VERSION")))
+            .user_agent(agent)
             .build()
             .map_err(|e| TrustError::Client(e.to_string()))?;
         Ok(Self {
@@ -204,7 +204,7 @@ mod tests {
             roots: crate::config::Roots::Anybody,
             thumbprint: None,
         };
-        let mut client = Client::new(&address, &trust).unwrap();
+        let mut client = Client::new(&address, &trust, "test").unwrap();
         let call = Call::new(
             "CurrentTime",
             &crate::soap::Reference::new("ServiceInstance", "ServiceInstance"),

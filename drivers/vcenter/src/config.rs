@@ -33,7 +33,14 @@ pub(crate) const KEYS: &[Key] = &[
         "types",
         "only these: types (vm.powered.on), classes (VmPoweredOnEvent) or eventTypeIds",
     ),
-    Key::plain("scheme", "how event types are named: dispatch"),
+    Key::plain(
+        "scheme",
+        "how event types are named: dispatch (default), veba or router",
+    ),
+    Key::plain(
+        "replay",
+        "how much of a pause is caught up: all (default), or at most a duration (24h); vcenter.gap tells the rest",
+    ),
 ];
 
 /// The settings as written. Turn it into a [`Config`].
@@ -53,6 +60,7 @@ pub struct Written {
     types: Vec<String>,
     #[serde(default)]
     scheme: Scheme,
+    replay: Option<String>,
 }
 
 /// How event types are named.
@@ -62,6 +70,10 @@ pub enum Scheme {
     /// `vm.powered.on`; EventEx and ExtendedEvent under their `eventTypeId`.
     #[default]
     Dispatch,
+    /// `com.vmware.vsphere.VmPoweredOnEvent.v0`, as VEBA since 0.8.
+    Veba,
+    /// `com.vmware.event.router/event` with the name as subject, as VEBA's event router up to 0.7.
+    Router,
 }
 
 /// Settings that fit together.
@@ -73,6 +85,9 @@ pub struct Config {
     pub(crate) trust: Trust,
     pub(crate) start: Start,
     pub(crate) selection: Selection,
+    pub(crate) scheme: Scheme,
+    /// The most of a pause that is caught up; all of it unless given.
+    pub(crate) replay: Option<Duration>,
 }
 
 /// Which server certificate is accepted.
@@ -125,7 +140,6 @@ impl TryFrom<Written> for Config {
     type Error = SettingError;
 
     fn try_from(written: Written) -> Result<Self, SettingError> {
-        let Scheme::Dispatch = written.scheme;
         let wrong = |key: &'static str| move |problem: String| SettingError::invalid(key, problem);
         let (mut address, mut user) = (None, None);
         if let Some(url) = &written.vcenterurl {
@@ -148,6 +162,8 @@ impl TryFrom<Written> for Config {
             trust,
             start: start(written.start.as_deref().unwrap_or("now")).map_err(wrong("start"))?,
             selection: Selection::new(&written.types),
+            scheme: written.scheme,
+            replay: replay(written.replay.as_deref().unwrap_or("all")).map_err(wrong("replay"))?,
         })
     }
 }
@@ -202,6 +218,15 @@ fn start(text: &str) -> Result<Start, String> {
         _ => parse_duration(text).map(Start::Ago).map_err(|_| {
             format!("{text:?} is none of: now, beginning, a duration (1h), a time (2026-01-31T23:59:59Z)")
         }),
+    }
+}
+
+fn replay(text: &str) -> Result<Option<Duration>, String> {
+    match text.trim() {
+        "all" => Ok(None),
+        text => parse_duration(text)
+            .map(Some)
+            .map_err(|_| format!("{text:?} is neither all nor a duration (24h)")),
     }
 }
 
@@ -304,7 +329,14 @@ mod tests {
     #[test]
     fn a_mistake_names_the_setting_and_what_is_allowed() {
         let table: &[(&[&str], &str)] = &[
-            (&["--scheme=veba"], "--scheme: \"veba\" is not one of dispatch"),
+            (
+                &["--scheme=knative"],
+                "--scheme: \"knative\" is not one of dispatch, veba, router",
+            ),
+            (
+                &["--replay=some"],
+                "--replay: \"some\" is neither all nor a duration (24h)",
+            ),
             (
                 &["--start=soon"],
                 "--start: \"soon\" is none of: now, beginning, a duration (1h), a time (2026-01-31T23:59:59Z)",

@@ -155,6 +155,20 @@ impl Cursor {
         in_time || came_late
     }
 
+    /// Moves the position to no further back than `most` before `now`; from where to where, when it had to.
+    pub(crate) fn skip(
+        &mut self,
+        most: std::time::Duration,
+        now: DateTime<Utc>,
+    ) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
+        let from = self.saved.position?;
+        let to = now.checked_sub_signed(Duration::from_std(most).ok()?)?;
+        (from < to).then(|| {
+            self.saved.position = Some(to);
+            (from, to)
+        })
+    }
+
     /// The latest time taken.
     pub(crate) fn position(&self) -> Option<DateTime<Utc>> {
         self.saved.position

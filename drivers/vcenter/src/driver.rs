@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::cursor::Cursor;
 use crate::event::Origin;
 use crate::feed::{Feed, Page, newest_key};
+use crate::gap::gap;
 use crate::outage::{self, Outage};
 use crate::overlooked::Overlooked;
 use crate::pace::Pace;
@@ -77,19 +78,22 @@ impl From<EmitError> for Lost {
 }
 
 impl Driver {
-    /// Puts the parts together; `cursor` is where it stopped, if it ever ran, `set_aside` a checkpoint to keep.
+    /// Puts the parts together; `cursor` is where it stopped, if it ever ran, `set_aside` a checkpoint to keep,
+    /// `own_agent` the user agent of no sessions but this driver's.
     pub(crate) fn new(
         config: Config,
         client: Client,
+        own_agent: Option<String>,
         cursor: Option<Cursor>,
         set_aside: Option<String>,
         context: Context,
     ) -> Self {
         Self {
-            session: Session::new(client, &config.username, config.password.clone()),
+            session: Session::new(client, &config.username, config.password.clone(), own_agent),
             origin: Origin {
                 source: config.address.source(),
                 vcenter: config.address.host().to_owned(),
+                scheme: config.scheme,
                 ..Origin::default()
             },
             is_first_start: cursor.is_none(),
@@ -182,7 +186,23 @@ impl Driver {
         if let Some(before) = self.cursor.instance(&content.instance) {
             tracing::warn!("this is another server than before ({before}): going on at the same time");
         }
+        self.leave_out().await?;
         Ok(content)
+    }
+
+    /// Goes over what lies further back than `replay` allows, and says so, once.
+    async fn leave_out(&mut self) -> Result<(), Lost> {
+        let now = self.session.now();
+        let Some((from, to)) = self.config.replay.and_then(|most| self.cursor.skip(most, now)) else {
+            return Ok(());
+        };
+        tracing::warn!("events between {from} and {to} are left out, as --replay says");
+        let told = gap(&self.origin.source, from, to);
+        let checkpoint = Some(self.cursor.checkpoint());
+        self.hub
+            .emit(told.into_iter().collect(), checkpoint, &self.stop)
+            .await?;
+        Ok(())
     }
 
     /// Reads until something is lost.

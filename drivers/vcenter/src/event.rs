@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use dispatch_contract::{Event, EventError, RESERVED_TYPE_PREFIX};
 use serde_json::{Map, Value};
 
+use crate::config::Scheme;
 use crate::data;
-use crate::naming::dispatch_type;
 use crate::record::{Record, cut};
 use crate::schema;
 
@@ -40,6 +40,8 @@ pub(crate) struct Origin {
     pub(crate) vcenter: String,
     /// Version of its API.
     pub(crate) api_version: String,
+    /// How types are named.
+    pub(crate) scheme: Scheme,
     /// Severity by class or lower-case `eventTypeId`.
     pub(crate) severities: HashMap<String, String>,
 }
@@ -47,13 +49,18 @@ pub(crate) struct Origin {
 impl Record {
     /// The CloudEvent.
     pub(crate) fn to_event(&self, origin: &Origin) -> Result<Event, EventError> {
-        let mut builder = Event::builder(&self.id, &origin.source, self.ty());
+        let mut builder = Event::builder(&self.id, &origin.source, self.ty(origin.scheme));
         if let Some(created) = self.created {
             builder = builder.time(created);
         }
         let name_of = |entity: &str| self.element.at(&[entity, "name"]).map(|n| n.text.clone());
+        let (subject, entity) = match origin.scheme {
+            Scheme::Router => (Some(self.name()), self.subject()),
+            _ => (self.subject(), None),
+        };
         let attributes = [
-            ("subject", self.subject()),
+            ("subject", subject),
+            ("entity", entity),
             ("eventclass", Some(self.event_class().to_owned())),
             ("vcname", Some(origin.vcenter.clone())),
             ("vsphereapiversion", Some(origin.api_version.clone())),
@@ -76,20 +83,27 @@ impl Record {
         builder.json(self.data().to_string()).build()
     }
 
-    fn ty(&self) -> String {
-        let own = self
-            .event_type_id
-            .as_deref()
-            .filter(|_| self.is_extended())
-            .map(attribute);
-        let ty = own
-            .filter(|id| !id.is_empty())
-            .unwrap_or_else(|| dispatch_type(&self.class));
+    fn ty(&self, scheme: Scheme) -> String {
+        let kind = match self.event_class() {
+            "task" => "event",
+            kind => kind,
+        };
+        let ty = scheme.event_type(&self.class, self.own_id().as_deref(), kind);
         match ty.as_str() {
             "" => "event".to_owned(),
             reserved if reserved.starts_with(RESERVED_TYPE_PREFIX) => format!("vcenter.{reserved}"),
             _ => ty,
         }
+    }
+
+    /// The class, or what an extended event says it is.
+    fn name(&self) -> String {
+        self.own_id().unwrap_or_else(|| self.class.clone())
+    }
+
+    fn own_id(&self) -> Option<String> {
+        let id = self.event_type_id.as_deref().filter(|_| self.is_extended());
+        id.map(attribute).filter(|id| !id.is_empty())
     }
 
     fn is_extended(&self) -> bool {
@@ -206,6 +220,7 @@ mod tests {
             source: "https://vc.example.com/sdk".to_owned(),
             vcenter: "vc.example.com".to_owned(),
             api_version: "8.0.3.0".to_owned(),
+            scheme: Scheme::Dispatch,
             severities: [("VmPoweredOffEvent".to_owned(), "info".to_owned())].into(),
         }
     }
@@ -252,6 +267,22 @@ mod tests {
             "fullFormattedMessage": "DC0_H0_VM0 on DC0_H0 in DC0 is powered off", "template": false,
         });
         assert_eq!(data(&event), want);
+    }
+
+    #[test]
+    fn in_the_router_s_scheme_the_subject_is_the_event_s_name_and_the_entity_stands_beside() {
+        let router = Origin {
+            scheme: Scheme::Router,
+            ..origin()
+        };
+        let page = recorded("page");
+        let off = page.iter().find(|r| r.class == "VmPoweredOffEvent").unwrap();
+
+        let event = off.to_event(&router).unwrap();
+
+        assert_eq!(event.ty(), "com.vmware.event.router/event");
+        assert_eq!(event.subject(), Some("VmPoweredOffEvent"));
+        assert_eq!(event.attribute("entity"), Some("VirtualMachine/vm-57"));
     }
 
     #[test]

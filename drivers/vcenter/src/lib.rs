@@ -17,6 +17,7 @@ mod data;
 mod driver;
 mod event;
 mod feed;
+mod gap;
 mod naming;
 mod outage;
 mod overlooked;
@@ -56,7 +57,9 @@ pub async fn run(written: Written, context: Context) -> Result<(), Failure> {
     for entry in config.selection.unknown() {
         tracing::warn!("types: {entry:?} is no class or type this driver knows; taken as an eventTypeId");
     }
-    let client = Client::new(&config.address, &config.trust).map_err(Failure::settings)?;
+    let mark = std::env::var("DISPATCH_DRIVER_ID").ok();
+    let agent = agent(mark.as_deref());
+    let client = Client::new(&config.address, &config.trust, &agent).map_err(Failure::settings)?;
     let checkpoint = context.hub.checkpoint(&context.stop).await?;
     let (cursor, set_aside) = match Stored::read(checkpoint.as_deref(), &config.address.source()) {
         Stored::None => (None, None),
@@ -68,7 +71,19 @@ pub async fn run(written: Written, context: Context) -> Result<(), Failure> {
             (None, Some(text))
         }
     };
-    Driver::new(config, client, cursor, set_aside, context)
+    // Without a mark the agent is any such driver's, and its sessions are not ours to end.
+    let own = mark.map(|_| agent);
+    Driver::new(config, client, own, cursor, set_aside, context)
         .run()
         .await
+}
+
+/// How the server lists our sessions: with the mark, those of exactly this driver.
+fn agent(mark: Option<&str>) -> String {
+    let plain = concat!("dispatch-driver-vcenter/", env!("CARGO_PKG_VERSION"));
+    let is_sayable = |m: &&str| m.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    match mark.filter(is_sayable) {
+        Some(mark) => format!("{plain} ({mark})"),
+        None => plain.to_owned(),
+    }
 }

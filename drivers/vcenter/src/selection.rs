@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::naming::dispatch_type;
+use crate::naming::{bare, dispatch_type};
 use crate::schema;
 
 /// The wanted events; everything, unless told otherwise.
@@ -22,7 +22,7 @@ impl Selection {
     pub(crate) fn new(entries: &[String]) -> Self {
         let entries: Vec<&str> = entries
             .iter()
-            .map(|e| e.trim())
+            .map(|e| bare(e.trim()))
             .filter(|e| !e.is_empty())
             .collect();
         let mut selection = Self {
@@ -90,7 +90,11 @@ mod tests {
 
     #[test]
     fn a_class_or_type_includes_what_comes_from_it() {
-        for entry in ["vm.powered.on", "VmPoweredOnEvent"] {
+        for entry in [
+            "vm.powered.on",
+            "VmPoweredOnEvent",
+            "com.vmware.vsphere.VmPoweredOnEvent.v0",
+        ] {
             let some = selection(&[entry]);
             let classes = [
                 "DrsVmPoweredOnEvent",

@@ -25,6 +25,8 @@ const LOCALE: &str = "en_US";
 const WHOLE_FAREWELL: Duration = Duration::from_secs(3);
 /// The most calls that give something back that are remembered.
 const MAX_LEFTOVERS: usize = 8;
+/// The most sessions of an earlier life that are ended.
+const MAX_EARLIER: usize = 50;
 
 /// Why a session cannot go on, by what is to be done.
 #[derive(Debug, thiserror::Error)]
@@ -87,11 +89,19 @@ pub(crate) struct Session {
     clock: Option<(DateTime<Utc>, Instant)>,
     /// Calls that give back what was made on the server.
     leftovers: Vec<Call>,
+    /// User agent of this driver's sessions, as long as those of an earlier life may still be there.
+    earlier: Option<String>,
 }
 
 impl Session {
-    pub(crate) fn new(client: Client, username: &str, password: SecretString) -> Self {
+    pub(crate) fn new(
+        client: Client,
+        username: &str,
+        password: SecretString,
+        earlier: Option<String>,
+    ) -> Self {
         Self {
+            earlier,
             client,
             username: username.to_owned(),
             password,
@@ -137,15 +147,45 @@ impl Session {
             .text("password", self.password.expose_secret())
             .text("locale", LOCALE);
         match self.client.call(&login, DEADLINE).await {
-            Ok(_) => {
+            Ok(answer) => {
                 self.logged_in = true;
-                Ok(())
+                let own = answer.element.at(&["returnval", "key"]).map(|k| k.text.clone());
+                self.end_earlier(content, &own.unwrap_or_default()).await
             }
             Err(CallError::Fault(fault)) if fault.is_refused_login() => {
                 Err(SessionError::LoginRefused(fault))
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Ends what a killed process of this driver left behind; the server would keep it for half an hour or more. A user
+    /// who may not see sessions leaves them to the server.
+    async fn end_earlier(&mut self, content: &Content, own: &str) -> Result<(), SessionError> {
+        let Some(agent) = self.earlier.clone() else {
+            return Ok(());
+        };
+        let call = properties(content, &content.session_manager, "sessionList");
+        let listed = match self.client.call(&call, DEADLINE).await {
+            Ok(answer) => sessions_of(&answer.element, &agent, own),
+            Err(CallError::Fault(fault)) if !fault.is_not_authenticated() => {
+                tracing::info!("sessions of an earlier life, if any, end by themselves: {fault}");
+                Vec::new()
+            }
+            Err(error) => return Err(error.into()),
+        };
+        for key in listed {
+            let end = Call::new("TerminateSession", &content.session_manager).text("sessionId", &key);
+            match self.client.call(&end, DEADLINE).await {
+                Ok(_) => tracing::info!("ended a session that an earlier life had left"),
+                Err(CallError::Fault(fault)) if !fault.is_not_authenticated() => {
+                    tracing::info!("a session of an earlier life ends by itself: {fault}");
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.earlier = None;
+        Ok(())
     }
 
     async fn read_clock(&mut self, call: Call) -> Result<(), SessionError> {
@@ -227,15 +267,7 @@ impl Session {
         &mut self,
         content: &Content,
     ) -> Result<HashMap<String, String>, SessionError> {
-        let call = Call::new("RetrievePropertiesEx", &content.property_collector)
-            .nested("specSet", |spec| {
-                spec.nested("propSet", |set| {
-                    set.text("type", "EventManager")
-                        .text("pathSet", "description.eventInfo")
-                })
-                .nested("objectSet", |set| set.reference("obj", &content.event_manager))
-            })
-            .nested("options", |options| options);
+        let call = properties(content, &content.event_manager, "description.eventInfo");
         match self.client.call(&call, DEADLINE).await {
             Ok(answer) => Ok(severities(&answer.element)),
             Err(CallError::Fault(fault)) if !fault.is_not_authenticated() => {
@@ -245,6 +277,29 @@ impl Session {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Asks for one property of one object.
+fn properties(content: &Content, of: &Reference, path: &str) -> Call {
+    Call::new("RetrievePropertiesEx", &content.property_collector)
+        .nested("specSet", |spec| {
+            spec.nested("propSet", |set| set.text("type", &of.ty).text("pathSet", path))
+                .nested("objectSet", |set| set.reference("obj", of))
+        })
+        .nested("options", |options| options)
+}
+
+/// Keys of the sessions with this user agent, but for our own.
+fn sessions_of(answer: &Element, agent: &str, own: &str) -> Vec<String> {
+    let value = answer.at(&["returnval", "objects", "propSet", "val"]);
+    let sessions = value.into_iter().flat_map(|v| &v.children);
+    sessions
+        .filter(|s| s.text_of("userAgent") == Some(agent))
+        .filter_map(|s| s.text_of("key"))
+        .filter(|key| *key != own)
+        .take(MAX_EARLIER)
+        .map(str::to_owned)
+        .collect()
 }
 
 fn content(answer: &Element) -> Option<Content> {
@@ -327,6 +382,20 @@ mod tests {
             severities.get("com.vmware.vc.ha.a").map(String::as_str),
             Some("error")
         );
+    }
+
+    #[test]
+    fn only_sessions_of_exactly_this_driver_are_of_an_earlier_life() {
+        let session =
+            |key: &str, agent: &str| format!("<S><key>{key}</key><userAgent>{agent}</userAgent></S>");
+        let text = format!(
+            "<r><returnval><objects><propSet><val>{}{}{}</val></propSet></objects></returnval></r>",
+            session("old", "driver (1)"),
+            session("own", "driver (1)"),
+            session("other", "driver (2)")
+        );
+        let answer = crate::xml::parse(&text).unwrap();
+        assert_eq!(sessions_of(&answer, "driver (1)", "own"), ["old"]);
     }
 
     #[test]

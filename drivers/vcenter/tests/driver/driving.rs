@@ -49,9 +49,14 @@ impl Setting {
 
     /// Starts a driver that is told nothing but where the simulator is.
     pub(crate) fn driver_with(&self, args: &[&str], password: &str) -> Result<Process> {
-        let (host, sink) = (self.vcenter.host(), self.hub.sink());
+        self.driver_by(&self.vcenter.host(), args, password)
+    }
+
+    /// Starts a driver that finds the simulator at another address.
+    pub(crate) fn driver_by(&self, host: &str, args: &[&str], password: &str) -> Result<Process> {
+        let sink = self.hub.sink();
         let environment = [
-            ("HOST", host.as_str()),
+            ("HOST", host),
             ("USERNAME", self.vcenter.credentials().0),
             ("PASSWORD", password),
             ("K_SINK", &sink),

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use axum::http::StatusCode;
+use dispatch_fixtures::road::Road;
 use serde_json::Value;
 
 use crate::driving::{SOON, Setting, data, id};
@@ -146,6 +147,46 @@ async fn kill_9_at_any_moment_loses_nothing_and_doubles_nothing_under_another_id
             .or_insert_with(|| event.to_json());
         assert_eq!(*first, event.to_json(), "the same id is the same event");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_outage_full_of_storms_is_caught_up() -> Result<()> {
+    let Some(setting) = Setting::new(&[]).await? else {
+        return Ok(());
+    };
+    // Ten minutes by hand: VCENTER_OUTAGE_SECONDS=600.
+    let seconds = std::env::var("VCENTER_OUTAGE_SECONDS").map_or(Ok(6), |s| s.parse::<u64>())?;
+    let road = Road::to(setting.vcenter.port()).await?;
+    let ca = format!("--ca={}", setting.vcenter.ca().display());
+    let mut driver = setting.driver_by(&road.host(), &[&ca], setting.vcenter.credentials().1)?;
+    setting.ready(&mut driver).await?;
+    let since = |hub: &dispatch_fixtures::driver_hub::DriverHub| {
+        hub.events().iter().filter(|e| e.ty() == "vm.suspended").count()
+    };
+
+    road.cut();
+    let storms = (seconds / 2).max(1);
+    for _ in 0..storms {
+        setting.vcenter.ctl("storm?n=100&type=VmSuspendedEvent").await?;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    assert_eq!(since(&setting.hub), 0, "nothing comes over a road that is cut");
+    road.mend();
+    let began = Instant::now();
+
+    let all = usize::try_from(storms * 100)?;
+    // The longest wait between two attempts is a minute.
+    let caught_up = |hub: &dispatch_fixtures::driver_hub::DriverHub| since(hub) == all;
+    setting
+        .hub
+        .until("all of them", Duration::from_secs(120), caught_up)
+        .await?;
+    println!(
+        "{all} events of {seconds} s without a vCenter, {:?} after its return",
+        began.elapsed()
+    );
+    assert!(driver.is_running()?);
     Ok(())
 }
 

@@ -110,7 +110,10 @@ async fn settings_nobody_can_use_end_the_driver_with_one_line() -> Result<()> {
         return Ok(());
     };
     let table = [
-        ("--scheme=veba", "--scheme: \"veba\" is not one of dispatch"),
+        (
+            "--scheme=x",
+            "--scheme: \"x\" is not one of dispatch, veba, router",
+        ),
         ("--start=soon", "--start: \"soon\" is none of"),
         (
             "--ca=/no/such/file.pem",
@@ -205,6 +208,72 @@ async fn only_what_is_asked_for_is_read() -> Result<()> {
     ];
     assert_eq!(got[..4], want);
     assert_eq!(got[4..], ["vm.suspended", "vm.suspended"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn subscriptions_made_for_other_drivers_find_the_types_they_know() -> Result<()> {
+    let table = [
+        (
+            "--scheme=veba",
+            "com.vmware.vsphere.VmPoweredOffEvent.v0",
+            "com.vmware.vsphere.esx.audit.ssh.enabled.v0",
+        ),
+        (
+            "--scheme=router",
+            "com.vmware.event.router/event",
+            "com.vmware.event.router/eventex",
+        ),
+    ];
+    for (scheme, class, extended) in table {
+        let Some(setting) = Setting::new(&[]).await? else {
+            return Ok(());
+        };
+        let mut driver = setting.driver(&[scheme])?;
+        setting.ready(&mut driver).await?;
+
+        setting.vcenter.ctl("storm?n=1&type=VmPoweredOffEvent").await?;
+        setting
+            .vcenter
+            .ctl("storm?n=1&type=EventEx&eventTypeId=esx.audit.ssh.enabled")
+            .await?;
+
+        setting
+            .until(&driver, "both events", |hub| {
+                types(hub).contains(class) && types(hub).contains(extended)
+            })
+            .await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_pause_had_too_much_of_is_left_out_and_told() -> Result<()> {
+    let Some(setting) = Setting::new(&[]).await? else {
+        return Ok(());
+    };
+    let two_hours_ago = chrono::Utc::now() - chrono::Duration::hours(2);
+    let checkpoint = serde_json::json!({"version": 1, "source": setting.vcenter.url(), "instance": "",
+        "since": null, "position": two_hours_ago});
+    setting.hub.set_checkpoint(checkpoint.to_string());
+    setting
+        .vcenter
+        .ctl("storm?n=3&late=5400&type=VmMigratedEvent")
+        .await?;
+    setting
+        .vcenter
+        .ctl("storm?n=3&late=60&type=VmSuspendedEvent")
+        .await?;
+
+    let driver = setting.driver(&["--replay=1h"])?;
+
+    setting
+        .until(&driver, "the gap and what follows", |hub| {
+            types(hub).contains("vcenter.gap") && types(hub).contains("vm.suspended")
+        })
+        .await?;
+    let all = types(&setting.hub);
+    assert!(!all.contains("vm.migrated"), "{all:?}");
     Ok(())
 }
 
