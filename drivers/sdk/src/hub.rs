@@ -4,7 +4,8 @@
 //! takes. A hub that is away, busy or full is asked again, 0.2 s to 30 s apart with jitter, never sooner than its
 //! `Retry-After`. The hub tells repeated events apart by their ids, so repeating is safe.
 
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -27,6 +28,7 @@ pub(crate) const CHECKPOINT_HEADER: &str = "dispatch-checkpoint";
 const MAX_CHECKPOINT: usize = 64 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+const REPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where events go. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -40,6 +42,8 @@ struct Inner {
     /// A plain CloudEvents receiver keeps no checkpoints and no health.
     keeps_checkpoints: bool,
     reported: Mutex<Option<Health>>,
+    /// Where this driver listens, once it does.
+    listen: OnceLock<SocketAddr>,
 }
 
 /// What the hub said to a batch.
@@ -175,6 +179,7 @@ impl Hub {
             token: token.map(SecretString::from),
             keeps_checkpoints,
             reported: Mutex::new(None),
+            listen: OnceLock::new(),
         })))
     }
 
@@ -228,19 +233,56 @@ impl Hub {
     /// error.
     pub async fn report(&self, health: Health) {
         let mut reported = self.0.reported.lock().await;
-        if !self.0.keeps_checkpoints || reported.as_ref() == Some(&health) {
-            return;
+        if reported.as_ref() != Some(&health) && self.tell(&health).await {
+            *reported = Some(health);
         }
-        let body = match &health {
+    }
+
+    /// From now on what is reported says where this driver listens.
+    pub(crate) fn listens(&self, at: SocketAddr) {
+        self.0.listen.get_or_init(|| at);
+    }
+
+    /// Says again what was reported last, or that all is well: a hub that began anew does not know it.
+    pub(crate) async fn report_again(&self) -> bool {
+        let mut reported = self.0.reported.lock().await;
+        let health = reported.clone().unwrap_or(Health::Ready);
+        let heard = self.tell(&health).await;
+        if heard {
+            *reported = Some(health);
+        }
+        heard
+    }
+
+    /// Whether the hub heard it; a plain receiver of CloudEvents is not told.
+    async fn tell(&self, health: &Health) -> bool {
+        if !self.0.keeps_checkpoints {
+            return true;
+        }
+        let mut body = match health {
             Health::Ready => serde_json::json!({"status": "READY"}),
             Health::Failing(reason) => serde_json::json!({"status": "ERROR", "reason": reason}),
         };
+        if let Some(at) = self.0.listen.get() {
+            body["listen"] = at.to_string().into();
+        }
         let request = self
             .authorized(self.0.client.put(self.beside("health")))
+            .timeout(REPORT_TIMEOUT)
             .json(&body);
         match request.send().await {
-            Ok(_) => *reported = Some(health),
-            Err(error) => tracing::debug!(error = %line(&error), "the hub did not hear how this driver is"),
+            Ok(answer) if answer.status().is_success() => true,
+            Ok(answer) => {
+                tracing::debug!(
+                    status = answer.status().as_u16(),
+                    "the hub did not take how this driver is"
+                );
+                false
+            }
+            Err(error) => {
+                tracing::debug!(error = %line(&error), "the hub did not hear how this driver is");
+                false
+            }
         }
     }
 

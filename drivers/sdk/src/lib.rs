@@ -32,11 +32,13 @@
 //! ```
 //!
 //! The invariant: events are progress only after the hub said so, and the checkpoint is stored with them or
-//! not at all. What a driver prints on stdout means nothing; stderr is its log. Read [`Hub`] next.
+//! not at all. What a driver prints on stdout means nothing; stderr is its log. Read [`Hub`] next, and
+//! [`Door`] for a driver to which others send.
 
 mod answer;
 mod attempt;
 mod batch;
+mod door;
 mod hub;
 mod parse;
 mod run;
@@ -44,6 +46,7 @@ mod settings;
 mod stop;
 
 pub use dispatch_contract::{ExposeSecret, SecretString};
+pub use door::{Acceptor, Arrival, Door, LATER, Limits, NotAccepted, Reply, reply};
 pub use hub::{CheckpointError, EmitError, Emitted, Health, Hub, HubError, Refusal};
 pub use run::{About, Context, Failure, run};
 pub use settings::{Key, SettingError, Settings, settings};
