@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use crate::cursor::written;
 use crate::record::Record;
 use crate::selection::Selection;
-use crate::session::{Content, DEADLINE, Session, SessionError};
+use crate::session::{Content, DEADLINE, Session, SessionError, properties};
 use crate::soap::{Call, Reference};
 use crate::xml::Element;
 
@@ -123,26 +123,28 @@ pub(crate) async fn newest_key(
     session: &mut Session,
     content: &Content,
 ) -> Result<Option<i64>, SessionError> {
-    let newest = collect(session, content, None, &Selection::new(&[]), Some(1)).await?;
-    let retrieve = Call::new("RetrievePropertiesEx", &content.property_collector)
-        .nested("specSet", |spec| {
-            spec.nested("propSet", |set| {
-                set.text("type", "EventHistoryCollector")
-                    .text("pathSet", "latestPage")
-            })
-            .nested("objectSet", |set| set.reference("obj", &newest))
-        })
-        .nested("options", |options| options);
-    let answer = session.call(retrieve).await?;
+    let newest = newest(session, content, &Selection::new(&[]), 1).await?;
+    Ok(newest.last().and_then(|record| record.key))
+}
+
+/// The newest events, oldest first.
+pub(crate) async fn newest(
+    session: &mut Session,
+    content: &Content,
+    selection: &Selection,
+    most: u32,
+) -> Result<Vec<Record>, SessionError> {
+    let newest = collect(session, content, None, selection, Some(most)).await?;
+    let answer = session.call(properties(content, &newest, "latestPage")).await?;
     session.call(Call::new("DestroyCollector", &newest)).await?;
     let page = answer.element.at(&["returnval", "objects", "propSet", "val"]);
-    let records = page
+    let mut records: Vec<Record> = page
         .into_iter()
         .flat_map(|p| &p.children)
-        .map(|e| Record::new(e.clone(), &answer.text));
-    Ok(records
-        .max_by_key(|record| record.created)
-        .and_then(|record| record.key))
+        .map(|e| Record::new(e.clone(), &answer.text))
+        .collect();
+    records.sort_by_key(|record| (record.created, record.key));
+    Ok(records)
 }
 
 /// One answer's events.

@@ -27,6 +27,7 @@ mod schema;
 mod selection;
 mod session;
 mod soap;
+mod test;
 mod tls;
 mod xml;
 
@@ -38,6 +39,10 @@ use crate::cursor::Stored;
 use crate::driver::Driver;
 
 pub use crate::config::{Config, Scheme, Written};
+pub use crate::test::{TestError, test};
+
+/// How servers list this program.
+const AGENT: &str = concat!("dispatch-driver-vcenter/", env!("CARGO_PKG_VERSION"));
 
 /// What this driver is.
 pub const ABOUT: About = About {
@@ -80,10 +85,9 @@ pub async fn run(written: Written, context: Context) -> Result<(), Failure> {
 
 /// How the server lists our sessions: with the mark, those of exactly this driver.
 fn agent(mark: Option<&str>) -> String {
-    let plain = concat!("dispatch-driver-vcenter/", env!("CARGO_PKG_VERSION"));
     let is_sayable = |m: &&str| m.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
     match mark.filter(is_sayable) {
-        Some(mark) => format!("{plain} ({mark})"),
-        None => plain.to_owned(),
+        Some(mark) => format!("{AGENT} ({mark})"),
+        None => AGENT.to_owned(),
     }
 }

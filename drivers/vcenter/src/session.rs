@@ -188,6 +188,19 @@ impl Session {
         Ok(())
     }
 
+    /// Whether this user is shown the sessions of the server.
+    pub(crate) async fn sees_sessions(&mut self, content: &Content) -> Result<bool, SessionError> {
+        let call = properties(content, &content.session_manager, "sessionList");
+        match self.client.call(&call, DEADLINE).await {
+            Ok(answer) => Ok(answer
+                .element
+                .at(&["returnval", "objects", "propSet", "val"])
+                .is_some()),
+            Err(CallError::Fault(fault)) if !fault.is_not_authenticated() => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     async fn read_clock(&mut self, call: Call) -> Result<(), SessionError> {
         let answer = self.call(call).await?;
         let text = answer.element.text_of("returnval").unwrap_or_default();
@@ -280,7 +293,7 @@ impl Session {
 }
 
 /// Asks for one property of one object.
-fn properties(content: &Content, of: &Reference, path: &str) -> Call {
+pub(crate) fn properties(content: &Content, of: &Reference, path: &str) -> Call {
     Call::new("RetrievePropertiesEx", &content.property_collector)
         .nested("specSet", |spec| {
             spec.nested("propSet", |set| set.text("type", &of.ty).text("pathSet", path))

@@ -248,6 +248,43 @@ async fn subscriptions_made_for_other_drivers_find_the_types_they_know() -> Resu
 }
 
 #[tokio::test]
+async fn a_test_of_the_settings_says_what_is_there_or_why_nothing_is() -> Result<()> {
+    let Some(setting) = Setting::new(&[]).await? else {
+        return Ok(());
+    };
+    setting.vcenter.ctl("storm?n=7&type=VmSuspendedEvent").await?;
+    let ca = format!("--ca={}", setting.vcenter.ca().display());
+
+    let mut good = setting.driver_with(&["--test", &ca], setting.vcenter.credentials().1)?;
+    let mut refused = setting.driver_with(&["--test", &ca], "wr&ng")?;
+    let mut untrusted = setting.driver_with(&["--test"], "never sent")?;
+    let mut nobody = setting.driver_by("127.0.0.1:1", &["--test", &ca], "x")?;
+
+    assert!(good.ended(SOON).await?.success(), "{}", good.stderr());
+    let said = good.stdout();
+    for part in [
+        "server    VMware vCenter Server",
+        "clock     as here",
+        "events    newest 20",
+        "dispatch  vm.suspended  VirtualMachine/vm-57  id ",
+        "veba      com.vmware.vsphere.VmSuspendedEvent.v0",
+        "router    com.vmware.event.router/event  VmSuspendedEvent",
+    ] {
+        assert!(said.contains(part), "{part:?} in {said}");
+    }
+    assert_eq!(setting.client.sessions()?, Vec::<String>::new());
+    for (tried, why) in [
+        (&mut refused, "is there and refuses admin: "),
+        (&mut untrusted, "UnknownIssuer"),
+        (&mut nobody, "Connection refused"),
+    ] {
+        assert_eq!(tried.ended(SOON).await?.code(), Some(1));
+        assert!(tried.stderr().contains(why), "{}", tried.stderr());
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_a_pause_had_too_much_of_is_left_out_and_told() -> Result<()> {
     let Some(setting) = Setting::new(&[]).await? else {
         return Ok(());
