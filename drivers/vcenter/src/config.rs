@@ -38,6 +38,10 @@ pub(crate) const KEYS: &[Key] = &[
         "how event types are named: dispatch (default), veba or router",
     ),
     Key::plain(
+        "within",
+        "only events of this part of the inventory, a path: /DC0, /DC0/vm/web, /DC0/host/cluster1",
+    ),
+    Key::plain(
         "replay",
         "how much of a pause is caught up: all (default), or at most a duration (24h); vcenter.gap tells the rest",
     ),
@@ -61,6 +65,7 @@ pub struct Written {
     #[serde(default)]
     scheme: Scheme,
     replay: Option<String>,
+    within: Option<String>,
 }
 
 /// How event types are named.
@@ -88,6 +93,8 @@ pub struct Config {
     pub(crate) scheme: Scheme,
     /// The most of a pause that is caught up; all of it unless given.
     pub(crate) replay: Option<Duration>,
+    /// Inventory path below which events are read, without the first slash; everything unless given.
+    pub(crate) within: Option<String>,
 }
 
 /// Which server certificate is accepted.
@@ -163,6 +170,7 @@ impl TryFrom<Written> for Config {
             start: start(written.start.as_deref().unwrap_or("now")).map_err(wrong("start"))?,
             selection: Selection::new(&written.types),
             scheme: written.scheme,
+            within: within(written.within.as_deref()),
             replay: replay(written.replay.as_deref().unwrap_or("all")).map_err(wrong("replay"))?,
         })
     }
@@ -219,6 +227,11 @@ fn start(text: &str) -> Result<Start, String> {
             format!("{text:?} is none of: now, beginning, a duration (1h), a time (2026-01-31T23:59:59Z)")
         }),
     }
+}
+
+fn within(path: Option<&str>) -> Option<String> {
+    let path = path?.trim().trim_matches('/');
+    (!path.is_empty()).then(|| path.to_owned())
 }
 
 fn replay(text: &str) -> Result<Option<Duration>, String> {

@@ -164,7 +164,7 @@ impl Driver {
 
     /// A session, and what has to be known of the server before its history can be read.
     async fn connect(&mut self) -> Result<Content, Lost> {
-        let content = {
+        let mut content = {
             let mut connecting = std::pin::pin!(self.session.connect());
             match self.stop.unless(connecting.as_mut()).await {
                 Ok(content) => content?,
@@ -175,6 +175,9 @@ impl Driver {
                 }
             }
         };
+        if let Some(path) = &self.config.within {
+            content.root_folder = self.session.find(&content, path).await?;
+        }
         if self.origin.severities.is_empty() {
             self.origin.severities = self.session.severities(&content).await?;
         }

@@ -76,6 +76,7 @@ pub(crate) struct Content {
     pub(crate) event_manager: Reference,
     session_manager: Reference,
     pub(crate) property_collector: Reference,
+    search_index: Option<Reference>,
 }
 
 /// A connection and, most of the time, a session.
@@ -186,6 +187,23 @@ impl Session {
         }
         self.earlier = None;
         Ok(())
+    }
+
+    /// The object at a path of the inventory.
+    pub(crate) async fn find(&mut self, content: &Content, path: &str) -> Result<Reference, SessionError> {
+        let missing = || {
+            SessionError::Failed(format!(
+                "--within: this user sees nothing at /{path} in the inventory"
+            ))
+        };
+        let index = content.search_index.as_ref().ok_or_else(missing)?;
+        let call = Call::new("FindByInventoryPath", index).text("inventoryPath", path);
+        let answer = self.call(call).await?;
+        answer
+            .element
+            .child("returnval")
+            .and_then(Reference::of)
+            .ok_or_else(missing)
     }
 
     /// Whether this user is shown the sessions of the server.
@@ -333,6 +351,7 @@ fn content(answer: &Element) -> Option<Content> {
         event_manager: reference("eventManager")?,
         session_manager: reference("sessionManager")?,
         property_collector: reference("propertyCollector")?,
+        search_index: reference("searchIndex"),
     })
 }
 

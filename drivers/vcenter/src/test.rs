@@ -87,7 +87,10 @@ pub async fn test(written: Written) -> Result<String, TestError> {
 }
 
 async fn look(session: &mut Session, config: &Config) -> Result<Found, SessionError> {
-    let content = session.connect().await?;
+    let mut content = session.connect().await?;
+    if let Some(path) = &config.within {
+        content.root_folder = session.find(&content, path).await?;
+    }
     let ahead = session.now() - Utc::now();
     let severities = session.severities(&content).await?.len();
     let sees_sessions = session.sees_sessions(&content).await?;

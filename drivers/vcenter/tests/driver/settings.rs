@@ -285,6 +285,44 @@ async fn a_test_of_the_settings_says_what_is_there_or_why_nothing_is() -> Result
 }
 
 #[tokio::test]
+async fn only_events_within_a_part_of_the_inventory_are_read() -> Result<()> {
+    let Some(setting) = Setting::new(&[]).await? else {
+        return Ok(());
+    };
+    let mut driver = setting.driver(&["--within=/DC0/vm/DC0_H0_VM1/"])?;
+    setting.ready(&mut driver).await?;
+
+    setting.client.power_off("DC0_H0_VM0")?;
+    setting.client.power_off("DC0_H0_VM1")?;
+
+    setting
+        .until(&driver, "the event of the one", |hub| {
+            types(hub).contains("vm.powered.off")
+        })
+        .await?;
+    let names: BTreeSet<String> = setting
+        .hub
+        .events()
+        .iter()
+        .map(|e| e.attribute("vmname").unwrap_or_default().to_owned())
+        .collect();
+    assert_eq!(names, BTreeSet::from(["DC0_H0_VM1".to_owned()]));
+    assert!(
+        !driver.stderr().contains("shows events"),
+        "nothing is awaited that is not wanted"
+    );
+
+    let lost = setting.driver(&["--within=/DC0/vm/nobody"])?;
+    let told = |hub: &DriverHub| {
+        let health = hub.health();
+        let mut reasons = health.iter().filter_map(|h| h["reason"].as_str());
+        reasons.any(|r| r.contains("nothing at /DC0/vm/nobody"))
+    };
+    setting.until(&lost, "why there is nothing", told).await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_a_pause_had_too_much_of_is_left_out_and_told() -> Result<()> {
     let Some(setting) = Setting::new(&[]).await? else {
         return Ok(());
