@@ -19,7 +19,6 @@ mod stream;
 mod table;
 mod time;
 
-use std::net::TcpListener;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -43,7 +42,7 @@ fn main() -> ExitCode {
     // Before there are threads: it reads and changes the environment.
     let inherited = match &cli.command {
         Command::Server(_) => commands::server::inherited(),
-        _ => Ok(None),
+        _ => Ok(dispatch_server::Inherited::default()),
     };
     let started = inherited.and_then(|inherited| {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -64,7 +63,7 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(cli: Cli, inherited: Option<TcpListener>) -> anyhow::Result<ExitCode> {
+async fn run(cli: Cli, inherited: dispatch_server::Inherited) -> anyhow::Result<ExitCode> {
     let global = &cli.global;
     let done = match cli.command {
         Command::Server(args) => return commands::server::run(args, inherited).await,

@@ -232,7 +232,8 @@ fn too_large(most: usize) -> ApiError {
     ))
 }
 
-async fn discard(mut body: impl HttpBody<Data = Bytes> + Unpin) {
+/// Reads a bounded part of a body that is too large, so that its sender hears why.
+pub(crate) async fn discard(mut body: impl HttpBody<Data = Bytes> + Unpin) {
     let read = async {
         let mut left = DISCARDED_BYTES;
         while let Some(Ok(frame)) = body.frame().await {

@@ -5,6 +5,7 @@
 //! function.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 
 use axum::body::{Body, Bytes, HttpBody};
@@ -17,29 +18,50 @@ use tower::ServiceExt as _;
 use crate::hub::App;
 use crate::rest::{events, panicked};
 
+/// Who sends a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) IpAddr);
+
 /// The whole of what is served on a connection. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Front {
-    app: App,
+    /// Whose door for events comes first; none on the gateway.
+    door: Option<App>,
     routes: Router,
 }
 
 impl Front {
     /// The door of `app`, then these routes.
-    pub(crate) fn new(app: App, routes: Router) -> Self {
-        Self { app, routes }
+    pub(crate) fn api(app: App, routes: Router) -> Self {
+        Self {
+            door: Some(app),
+            routes,
+        }
+    }
+
+    /// These routes, which learn who sends: a [`Peer`] is with each request.
+    pub(crate) fn gateway(routes: Router) -> Self {
+        Self { door: None, routes }
     }
 
     /// Answers one request.
-    pub(crate) async fn answer<B>(&self, request: Request<B>) -> Result<Response, Infallible>
+    pub(crate) async fn answer<B>(
+        &self,
+        mut request: Request<B>,
+        peer: IpAddr,
+    ) -> Result<Response, Infallible>
     where
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
     {
+        let Some(app) = &self.door else {
+            request.extensions_mut().insert(Peer(peer));
+            return self.routes.clone().oneshot(request.map(Body::new)).await;
+        };
         if request.method() != Method::POST || request.uri().path() != events::PATH {
             return self.routes.clone().oneshot(request.map(Body::new)).await;
         }
         let (head, body) = request.into_parts();
-        let taken = AssertUnwindSafe(events::take(&self.app, &head.headers, body)).catch_unwind();
+        let taken = AssertUnwindSafe(events::take(app, &head.headers, body)).catch_unwind();
         Ok(match taken.await {
             Ok(answer) => answer.into_response(),
             Err(panic) => panicked(panic),

@@ -42,6 +42,8 @@ pub(crate) struct Foundation {
     pub(crate) life: Arc<Life>,
     /// Where the API listens; the port is the real one even if 0 was asked for.
     pub(crate) address: SocketAddr,
+    /// Where the gateway listens.
+    pub(crate) gateway: SocketAddr,
     /// Resources and read models.
     pub(crate) store: Store,
     /// The journal, as everybody but its owner sees it.
@@ -81,6 +83,14 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
+    /// `https` or `http`: how others reach the gateway.
+    pub(crate) fn gateway_scheme(&self) -> &'static str {
+        match &self.config.gateway_url {
+            Some(url) if url.starts_with("https:") => "https",
+            Some(_) | None => "http",
+        }
+    }
+
     /// Where people reach the API.
     pub(crate) fn url(&self) -> String {
         match self.address.ip().is_unspecified() {

@@ -13,6 +13,7 @@ mod drivers;
 mod event01;
 mod front;
 mod functions;
+mod gateway;
 mod hub;
 mod images;
 mod logs;
@@ -38,10 +39,11 @@ mod watch;
 pub use backup::{BackupError, Manifest, backup, restore};
 pub use config::{
     ConfigError, Limits, Most, OrganizationName, Overrides, Quota, Quotas, Retention, ServerConfig, Settings,
+    parse_public_url,
 };
 pub use dispatch_journal::Copied;
 pub use logs::{LogFormat, log_to_stderr};
 pub use rest::openapi;
 pub use shutdown::{Exit, run};
-pub use socket::inherited_listener;
+pub use socket::{Inherited, inherited_listeners};
 pub use start::{Server, StartError, start};

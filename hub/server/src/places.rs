@@ -68,6 +68,11 @@ impl Seat {
         self.set(Phase::Idle);
     }
 
+    /// Who sits on it.
+    pub(crate) fn source(&self) -> IpAddr {
+        self.source
+    }
+
     /// Resolves when the seat is wanted, or was sat on too long.
     pub(crate) async fn wanted(&self) {
         self.leave.notified().await;
@@ -243,7 +248,7 @@ impl Drop for Place {
         let mut taken = self.places.lock();
         if taken.remove(self.number).is_none() {
             taken.leaving -= 1;
-            self.places.gone.notify_one();
+            self.places.gone.notify_waiters();
         }
     }
 }

@@ -79,6 +79,7 @@ impl Reload {
         current.log = new.log;
         current.limits = Limits {
             lane_events: current.limits.lane_events,
+            gateway_body_bytes: current.limits.gateway_body_bytes,
             ..new.limits
         };
         self.told.limits.store(bounded(&current.limits, self.most));

@@ -1,4 +1,4 @@
-//! The listening socket: HTTP/1.1 connections, bounded in number, ended when the hub stops.
+//! The listening sockets: HTTP/1.1 connections, bounded in number over all of them, ended when the hub stops.
 //!
 //! hyper itself, not `axum::serve`: the doors must answer requests with more headers than hyper takes by
 //! default with a message, and connections must end within the time a stop has. Who gets a place, and who
@@ -62,7 +62,8 @@ pub(crate) struct Doors {
     pub(crate) stop: CancellationToken,
 }
 
-/// Connections and the loop that accepts them.
+/// Connections and the loops that accept them.
+#[derive(Default)]
 pub(crate) struct Serving {
     tasks: TaskTracker,
     places: Arc<Places>,
@@ -70,26 +71,20 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    /// Begins to serve.
-    pub(crate) fn start(listener: TcpListener, doors: Doors) -> Self {
-        let serving = Self {
-            tasks: TaskTracker::new(),
-            places: Arc::default(),
-            cut: CancellationToken::new(),
-        };
+    /// Begins to serve on this socket too.
+    pub(crate) fn listen(&self, listener: TcpListener, doors: Doors) {
         let leaving = (doors.limits.load().connections / ONE_LEAVING_OF).clamp(1, MOST_LEAVING);
         let accepting = Accepting {
             listener,
             doors,
-            tasks: serving.tasks.clone(),
-            places: serving.places.clone(),
-            cut: serving.cut.clone(),
+            tasks: self.tasks.clone(),
+            places: self.places.clone(),
+            cut: self.cut.clone(),
             turning_away: Arc::new(Semaphore::new(leaving)),
             leaving,
             complained: None,
         };
-        serving.tasks.spawn(accepting.run());
-        serving
+        self.tasks.spawn(accepting.run());
     }
 
     /// Connections that have not ended.
@@ -218,7 +213,10 @@ async fn connection(stream: TcpStream, doors: Doors, place: &Place) {
 async fn answer(doors: Doors, seat: Arc<Seat>, request: Request<Incoming>) -> Result<Response, Infallible> {
     seat.busy();
     if request.body().is_end_stream() {
-        let response = doors.front.answer(request.map(|_| Body::empty())).await?;
+        let response = doors
+            .front
+            .answer(request.map(|_| Body::empty()), seat.source())
+            .await?;
         after(&seat, &response);
         return Ok(response);
     }
@@ -227,7 +225,7 @@ async fn answer(doors: Doors, seat: Arc<Seat>, request: Request<Incoming>) -> Re
         return Ok(bodies::overloaded().into_response());
     };
     let counted = |body| Counted::new(body, held.clone(), seat.clone());
-    let response = doors.front.answer(request.map(counted)).await?;
+    let response = doors.front.answer(request.map(counted), seat.source()).await?;
     let response = match held.refused() {
         true => bodies::overloaded().into_response(),
         false => response,

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::config::Settings;
 use crate::notify;
+use crate::socket::Inherited;
 use crate::stage::Stage;
 use crate::start::{Server, StartError, begin};
 
@@ -32,8 +33,8 @@ pub enum Exit {
 }
 
 /// Runs a hub until SIGTERM or SIGINT; a second signal ends the drain at once. SIGHUP reads the
-/// configuration again. `inherited` is a socket to listen on, if one was handed over.
-pub async fn run(settings: Settings, inherited: Option<std::net::TcpListener>) -> Result<Exit, StartError> {
+/// configuration again. `inherited` are the sockets that were handed over.
+pub async fn run(settings: Settings, inherited: Inherited) -> Result<Exit, StartError> {
     let mut signals = Signals::listen();
     let config = settings.read()?;
     let server = begin(config, Some(settings), inherited).await?;

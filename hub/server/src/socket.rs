@@ -1,6 +1,6 @@
-//! The socket the API listens on: handed over by a supervisor, or bound here.
+//! The sockets API and gateway listen on: handed over by a supervisor, or bound here.
 //!
-//! A socket that was handed over (systemd's socket activation, sd_listen_fds(3)) outlives this process: whoever
+//! A socket that was handed over (the first is the API's, the second the gateway's; systemd's socket activation, sd_listen_fds(3)) outlives this process: whoever
 //! connects while one hub stops and the next starts waits in its queue, and nobody is refused.
 
 use std::net::SocketAddr;
@@ -10,22 +10,59 @@ use tokio::net::{TcpListener, lookup_host};
 use crate::config::ServerConfig;
 use crate::start::StartError;
 
-/// The socket that was handed to this process, if one was.
+/// Sockets that were handed to this process; what was not is bound.
+#[derive(Debug, Default)]
+pub struct Inherited {
+    /// For the API.
+    pub api: Option<std::net::TcpListener>,
+    /// For the gateway.
+    pub gateway: Option<std::net::TcpListener>,
+}
+
+/// Which of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Door {
+    Api,
+    Gateway,
+}
+
+impl Door {
+    fn port(self, config: &ServerConfig) -> u16 {
+        match self {
+            Self::Api => config.port,
+            Self::Gateway => config.gateway_port,
+        }
+    }
+
+    fn flag(self) -> &'static str {
+        match self {
+            Self::Api => "--port",
+            Self::Gateway => "--gateway-port",
+        }
+    }
+}
+
+/// The sockets that were handed to this process, if any were: the API's first, then the gateway's.
 ///
 /// To be called before there are threads: it takes `LISTEN_FDS` out of the environment, so that no process
 /// started later believes it is meant.
-pub fn inherited_listener() -> std::io::Result<Option<std::net::TcpListener>> {
-    listenfd::ListenFd::from_env().take_tcp_listener(0)
+pub fn inherited_listeners() -> std::io::Result<Inherited> {
+    let mut handed = listenfd::ListenFd::from_env();
+    Ok(Inherited {
+        api: handed.take_tcp_listener(0)?,
+        gateway: handed.take_tcp_listener(1)?,
+    })
 }
 
 /// Takes what was handed over, or binds what the configuration says, if that is allowed.
 pub(crate) async fn listen(
     config: &ServerConfig,
+    door: Door,
     inherited: Option<std::net::TcpListener>,
 ) -> Result<TcpListener, StartError> {
     match inherited {
         Some(socket) => adopt(config, socket),
-        None => bind(config, address(config).await?).await,
+        None => bind(config, door, address(config, door).await?).await,
     }
 }
 
@@ -40,12 +77,12 @@ fn adopt(config: &ServerConfig, socket: std::net::TcpListener) -> Result<TcpList
 }
 
 /// What to listen on, if that is allowed. To be asked before anything is opened.
-pub(crate) async fn address(config: &ServerConfig) -> Result<SocketAddr, StartError> {
+pub(crate) async fn address(config: &ServerConfig, door: Door) -> Result<SocketAddr, StartError> {
     let unknown = |reason: String| StartError::Host {
         host: config.host.clone(),
         reason,
     };
-    let found = lookup_host((config.host.as_str(), config.port)).await;
+    let found = lookup_host((config.host.as_str(), door.port(config))).await;
     let addresses: Vec<_> = found.map_err(|error| unknown(error.to_string()))?.collect();
     allowed(config, &addresses, &config.host)?;
     // A name such as localhost has an address of each family; the older one is what clients try first.
@@ -68,17 +105,18 @@ fn allowed(config: &ServerConfig, addresses: &[SocketAddr], said: &str) -> Resul
     }
 }
 
-async fn bind(config: &ServerConfig, address: SocketAddr) -> Result<TcpListener, StartError> {
-    let (host, port) = (config.host.clone(), config.port);
+async fn bind(config: &ServerConfig, door: Door, address: SocketAddr) -> Result<TcpListener, StartError> {
+    let (host, port, flag) = (config.host.clone(), door.port(config), door.flag());
     TcpListener::bind(address)
         .await
         .map_err(|error| match error.kind() {
-            std::io::ErrorKind::AddrInUse => StartError::PortInUse { host, port },
+            std::io::ErrorKind::AddrInUse => StartError::PortInUse { flag, host, port },
             std::io::ErrorKind::AddrNotAvailable => StartError::Host {
                 host,
                 reason: error.to_string(),
             },
             _ => StartError::Port {
+                flag,
                 host,
                 port,
                 reason: error.to_string(),

@@ -12,6 +12,7 @@ use std::time::Duration;
 use dispatch_contract::Log;
 use dispatch_journal::{Journal, Recovered};
 use dispatch_store::{Store, StoreError};
+use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,11 +28,12 @@ use crate::images::Images;
 use crate::quotas::Quotas;
 use crate::reload::{Reload, Told};
 use crate::serve::{Doors, Serving};
+use crate::socket::{Door, Inherited};
 use crate::stage::{Life, Stage};
 use crate::stream::Live;
 use crate::subscriptions::Subscriptions;
 use crate::watch::Watch;
-use crate::{logs, metrics, notify, project, quickstart, rest, socket};
+use crate::{gateway, logs, metrics, notify, project, quickstart, rest, socket};
 
 /// How often the metrics' buffers are emptied and idle connections closed.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -73,16 +75,20 @@ pub enum StartError {
         reason: String,
     },
     /// Somebody else listens there.
-    #[error("port {port} of {host} is in use: choose another with --port")]
+    #[error("port {port} of {host} is in use: choose another with {flag}")]
     PortInUse {
+        /// `--port` or `--gateway-port`.
+        flag: &'static str,
         /// The address.
         host: String,
         /// The port.
         port: u16,
     },
     /// The port is not for everybody.
-    #[error("port {port} of {host} cannot be listened on ({reason}): choose another with --port")]
+    #[error("port {port} of {host} cannot be listened on ({reason}): choose another with {flag}")]
     Port {
+        /// `--port` or `--gateway-port`.
+        flag: &'static str,
         /// The address.
         host: String,
         /// The port.
@@ -117,24 +123,25 @@ pub enum StartError {
 
 /// Starts a hub. It serves when this returns.
 pub async fn start(config: ServerConfig) -> Result<Server, StartError> {
-    begin(config, None, None).await
+    begin(config, None, Inherited::default()).await
 }
 
-/// The same with what the configuration was made of, so that it can be read again, and on a socket that was
+/// The same with what the configuration was made of, so that it can be read again, and on sockets that were
 /// handed over.
 pub(crate) async fn begin(
     config: ServerConfig,
     settings: Option<Settings>,
-    inherited: Option<std::net::TcpListener>,
+    inherited: Inherited,
 ) -> Result<Server, StartError> {
     logs::filter(config.log.as_deref());
     metrics::install();
     let config = Arc::new(config);
-    if inherited.is_none() {
-        socket::address(&config).await?;
+    if inherited.api.is_none() {
+        socket::address(&config, Door::Api).await?;
     }
     let (journal, recovered, store) = open(config.clone()).await?;
-    let listener = socket::listen(&config, inherited).await?;
+    let listener = socket::listen(&config, Door::Api, inherited.api).await?;
+    let gateway = socket::listen(&config, Door::Gateway, inherited.gateway).await?;
     let router_limits = dispatch_router::Limits::default();
     let share = descriptors::share(Share {
         connections: config.limits.connections,
@@ -142,11 +149,15 @@ pub(crate) async fn begin(
     });
     let limits = LiveLimits::new(config.limits.clone());
     let quotas = Arc::new(Quotas::new(&config.quotas));
-    let foundation = Foundation {
-        address: listener.local_addr().map_err(|error| StartError::Host {
+    let local = |listener: &TcpListener| {
+        listener.local_addr().map_err(|error| StartError::Host {
             host: config.host.clone(),
             reason: error.to_string(),
-        })?,
+        })
+    };
+    let foundation = Foundation {
+        address: local(&listener)?,
+        gateway: local(&gateway)?,
         config: config.clone(),
         limits: limits.clone(),
         quotas: quotas.clone(),
@@ -207,12 +218,23 @@ pub(crate) async fn begin(
     Images::start(&app).await;
     let projection = tokio::spawn(project::run(app.clone(), cursor));
     app.tasks.spawn(upkeep(app.clone()));
-    let serving = Serving::start(
+    let serving = Serving::default();
+    serving.listen(
         listener,
         Doors {
-            front: Front::new(app.clone(), rest::router(app.clone())),
-            limits,
+            front: Front::api(app.clone(), rest::router(app.clone())),
+            limits: limits.clone(),
             bodies: app.bodies.clone(),
+            stop: app.shutdown.clone(),
+        },
+    );
+    serving.listen(
+        gateway,
+        Doors {
+            front: Front::gateway(gateway::router(app.clone())),
+            // What is sent there does not count against what is sent to the API.
+            bodies: Arc::new(Bodies::new(limits.clone())),
+            limits,
             stop: app.shutdown.clone(),
         },
     );
@@ -224,7 +246,8 @@ pub(crate) async fn begin(
     app.life.enter(Stage::Serving);
     notify::ready();
     let url = app.url();
-    tracing::info!(url, data = %config.data.display(), head = recovered.head, "events are taken");
+    let gateway = app.gateway.to_string();
+    tracing::info!(url, gateway, data = %config.data.display(), head = recovered.head, "events are taken");
     Ok(Server {
         app,
         serving,
@@ -237,6 +260,11 @@ impl Server {
     /// Where the API listens.
     pub fn address(&self) -> SocketAddr {
         self.app.address
+    }
+
+    /// Where the gateway listens.
+    pub fn gateway(&self) -> SocketAddr {
+        self.app.gateway
     }
 }
 

@@ -1,6 +1,5 @@
 //! `dispatch server`: runs a hub.
 
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,7 +8,7 @@ use anyhow::Context as _;
 
 use clap::builder::BoolishValueParser;
 use dispatch_contract::parse_duration;
-use dispatch_server::{Exit, LogFormat, Overrides, Settings};
+use dispatch_server::{Exit, Inherited, LogFormat, Overrides, Settings};
 
 /// What is said here wins over `--config`.
 #[derive(clap::Args)]
@@ -40,7 +39,7 @@ pub(crate) struct Args {
         hide_env_values = true
     )]
     port: Option<u16>,
-    /// Port of the API gateway [default: 8081]
+    /// Port of the gateway, where drivers are reached that listen; 0 takes a free one [default: 8081]
     #[arg(
         long,
         value_name = "PORT",
@@ -48,6 +47,15 @@ pub(crate) struct Args {
         hide_env_values = true
     )]
     gateway_port: Option<u16>,
+    /// Where others reach the gateway, such as https://hub.example.org [default: of host and gateway port]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "DISPATCH_SERVER_GATEWAY_URL",
+        hide_env_values = true,
+        value_parser = dispatch_server::parse_public_url
+    )]
+    gateway_url: Option<String>,
     /// YAML file with all of this and more
     #[arg(
         long,
@@ -94,7 +102,7 @@ pub(crate) struct Args {
 }
 
 /// Runs until told to stop.
-pub(crate) async fn run(args: Args, inherited: Option<TcpListener>) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(args: Args, inherited: Inherited) -> anyhow::Result<ExitCode> {
     dispatch_server::log_to_stderr(match args.log_format.as_str() {
         "json" => LogFormat::Json,
         _ => LogFormat::Text,
@@ -106,6 +114,7 @@ pub(crate) async fn run(args: Args, inherited: Option<TcpListener>) -> anyhow::R
             host: args.host,
             port: args.port,
             gateway_port: args.gateway_port,
+            gateway_url: args.gateway_url,
             journal_chain: args.journal_chain.then_some(true),
             insecure_no_auth: args.insecure_no_auth.then_some(true),
             plugins: args.plugins,
@@ -120,8 +129,8 @@ pub(crate) async fn run(args: Args, inherited: Option<TcpListener>) -> anyhow::R
     })
 }
 
-/// The socket a supervisor handed over, for a hub; to be taken before there are threads.
-pub(crate) fn inherited() -> anyhow::Result<Option<TcpListener>> {
-    dispatch_server::inherited_listener()
+/// The sockets a supervisor handed over, for a hub; to be taken before there are threads.
+pub(crate) fn inherited() -> anyhow::Result<Inherited> {
+    dispatch_server::inherited_listeners()
         .context("the socket that was handed over (LISTEN_FDS) cannot be used")
 }

@@ -27,6 +27,8 @@ fn activate(socket: &TcpListener, data: &Path) -> Result<Process> {
         "exec 3<&0 0</dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\"",
         BINARY,
         "server",
+        "--gateway-port",
+        "0",
         "--data",
         &data,
     ];

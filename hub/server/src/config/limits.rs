@@ -22,6 +22,9 @@ pub struct Limits {
     /// Bytes of request bodies that are held at once, over all connections.
     #[serde(deserialize_with = "at_least_one")]
     pub inflight_bytes: usize,
+    /// Bytes of one request that the gateway passes on to a driver.
+    #[serde(deserialize_with = "at_least_one")]
+    pub gateway_body_bytes: usize,
     /// Events waiting in memory per subscription.
     #[serde(deserialize_with = "at_least_one")]
     pub lane_events: usize,
@@ -41,6 +44,7 @@ impl Default for Limits {
             batch_events: 1000,
             connections: 4096,
             inflight_bytes: 64 << 20,
+            gateway_body_bytes: 32 << 20,
             lane_events: 1024,
             drain: Duration::from_secs(5),
             notice: Duration::ZERO,

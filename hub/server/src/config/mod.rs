@@ -21,7 +21,8 @@ pub use limits::Limits;
 pub(crate) use live::LiveLimits;
 pub use quotas::{Most, OrganizationName, Quota, Quotas};
 pub use settings::{ConfigError, Overrides, Settings};
-use values::{directives, duration, seconds};
+pub use values::parse_public_url;
+use values::{directives, duration, public_url, seconds};
 
 /// A hub's configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,8 +34,11 @@ pub struct ServerConfig {
     pub host: String,
     /// Port of the API; 0 takes a free one.
     pub port: u16,
-    /// Port of the API gateway. Reserved: nothing listens there yet.
+    /// Port of the gateway: drivers that listen, under `/driver/<org>/<name>`; 0 takes a free one.
     pub gateway_port: u16,
+    /// Where others reach the gateway, such as `https://hub.example.org`; else it is made of host and port.
+    #[serde(deserialize_with = "public_url")]
+    pub gateway_url: Option<String>,
     /// Listen on an address that others can reach although nobody has to say who they are.
     pub insecure_no_auth: bool,
     /// Folder of driver executables that do not lie beside the hub's own.
@@ -72,6 +76,7 @@ impl Default for ServerConfig {
             host: "127.0.0.1".to_owned(),
             port: 8080,
             gateway_port: 8081,
+            gateway_url: None,
             insecure_no_auth: false,
             plugins: None,
             journal_chain: false,

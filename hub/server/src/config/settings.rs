@@ -25,6 +25,8 @@ pub struct Overrides {
     pub port: Option<u16>,
     /// `--gateway-port`.
     pub gateway_port: Option<u16>,
+    /// `--gateway-url`.
+    pub gateway_url: Option<String>,
     /// `--journal-chain`.
     pub journal_chain: Option<bool>,
     /// `--insecure-no-auth`.
@@ -103,6 +105,9 @@ impl ServerConfig {
         put(&mut self.insecure_no_auth, overrides.insecure_no_auth);
         put(&mut self.quickstart, overrides.quickstart);
         put(&mut self.limits.drain, overrides.drain);
+        if overrides.gateway_url.is_some() {
+            self.gateway_url = overrides.gateway_url;
+        }
         if overrides.plugins.is_some() {
             self.plugins = overrides.plugins;
         }
@@ -156,6 +161,10 @@ mod tests {
                 ["limits.connections", "at least 1", "line 3"],
             ),
             ("\nlog: [a\n", ["log", "", "line"]),
+            (
+                "port: 1\ngateway-url: hub.example.org\n",
+                ["gateway-url", "https://", "line 2"],
+            ),
             ("data: x\nlog: =x=y\n", ["log", "filter", "line 2"]),
             (
                 "quotas:\n  default:\n    events-per-second: 0\n",

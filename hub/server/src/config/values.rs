@@ -49,6 +49,39 @@ pub(super) fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result
     deserializer.deserialize_u64(Read)
 }
 
+/// `https://hub.example.org` or the same with a path, without a slash at its end.
+pub(super) fn public_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    struct Read;
+    impl Visitor<'_> for Read {
+        type Value = Option<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a URL such as https://hub.example.org")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Option<String>, E> {
+            parse_public_url(text).map(Some).map_err(E::custom)
+        }
+    }
+    deserializer.deserialize_str(Read)
+}
+
+/// Checks the address under which others reach the gateway; says what is wrong with it.
+pub fn parse_public_url(text: &str) -> Result<String, String> {
+    let url = text.trim_end_matches('/');
+    let known = url.parse::<http::Uri>().ok().filter(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.host().is_some_and(|host| !host.is_empty())
+            && uri.query().is_none()
+    });
+    match known {
+        Some(_) => Ok(url.to_owned()),
+        None => Err(format!(
+            "{text:?} is no address: http:// or https://, a host, and perhaps a port and a path"
+        )),
+    }
+}
+
 /// What the log tells: `dispatch_router=debug,info`.
 pub(super) fn directives<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     struct Read;

@@ -4,12 +4,13 @@
 //! then come the secrets' keys, then what the hub says, so that no secret can stand in for the hub.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use dispatch_contract::{ExposeSecret as _, SecretString};
 use dispatch_schemas::{ConfigItem, Driver, Secret};
 
+use super::address::reachable;
 use super::program::Program;
 
 /// What a program inherits.
@@ -42,6 +43,10 @@ pub(crate) struct Setting<'a> {
     pub(crate) secrets: &'a [Secret],
     /// Where the hub listens.
     pub(crate) hub: SocketAddr,
+    /// Where others reach the driver, if it listens.
+    pub(crate) public_url: String,
+    /// The port it has to listen on, if it cannot say where it does.
+    pub(crate) port: Option<u16>,
     /// Proves that it is this driver.
     pub(crate) token: &'a SecretString,
     /// Marks the processes of this hub.
@@ -80,9 +85,13 @@ impl Launch {
             ("AUTH_TOKEN", setting.token.expose_secret().to_owned()),
             ("DISPATCH_DRIVER_ID", driver.id.to_string()),
             ("DISPATCH_DRIVER_NAME", driver.name.clone()),
+            ("DISPATCH_PUBLIC_URL", setting.public_url.clone()),
             (super::leftovers::MARK, setting.supervisor.to_owned()),
         ];
         env.extend(said.map(|(name, value)| (name.to_owned(), plain(value))));
+        if let Some(port) = setting.port {
+            env.insert("PORT".to_owned(), plain(port.to_string()));
+        }
         Self {
             program: program.path.clone(),
             args,
@@ -108,16 +117,6 @@ fn argument(item: &ConfigItem) -> String {
         true => format!("--{}", item.key),
         false => format!("--{}={}", item.key, item.value),
     }
-}
-
-/// Where a process on this machine reaches the hub.
-fn reachable(hub: SocketAddr) -> SocketAddr {
-    let ip = match hub.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, hub.port())
 }
 
 #[cfg(test)]
@@ -160,6 +159,8 @@ mod tests {
             defaults: &[],
             secrets: &[secret],
             hub: "0.0.0.0:8080".parse().unwrap(),
+            public_url: "http://h/driver/o/d".to_owned(),
+            port: Some(4000),
             token: &SecretString::from("t0ken"),
             supervisor: "/data",
         };
@@ -192,6 +193,7 @@ mod tests {
             ("k-sink", "http://evil"),
             ("path", "/evil"),
             ("DISPATCH_TOKEN", "x"),
+            ("port", "22"),
         ];
         let launch = launch(&program(None, false), &secrets);
 
@@ -199,6 +201,7 @@ mod tests {
         assert_eq!(variable("VCENTER_URL").as_deref(), Some("u:p@h"));
         assert_eq!(variable("PATH").as_deref(), Some("inherited"));
         assert_eq!(variable("DISPATCH_TOKEN").as_deref(), Some("t0ken"));
+        assert_eq!(variable("PORT").as_deref(), Some("4000"));
         assert_eq!(variable("AUTH_TOKEN").as_deref(), Some("t0ken"));
         let sink = "http://127.0.0.1:8080/v1/sink/00000000-0000-0000-0000-000000000000";
         assert_eq!(variable("K_SINK").as_deref(), Some(sink));

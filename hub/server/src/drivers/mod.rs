@@ -3,8 +3,9 @@
 //! [`Drivers`] knows every driver of the store that should run, as a [`Slot`]: one task each owns its process. A
 //! change of a driver is a new slot that waits for the old one's end, so there are never two processes of one
 //! driver. The hub itself has no driver code: what it starts are executables (`program.rs`), with settings as
-//! arguments and a token of their own (`launch.rs`). Read `supervise.rs` next.
+//! arguments and a token of their own (`launch.rs`). Where a driver listens is in `address.rs`. Read `supervise.rs` next.
 
+mod address;
 mod launch;
 mod leftovers;
 mod lines;
@@ -24,11 +25,14 @@ use std::time::Duration;
 use dispatch_schemas::{Driver, Resource as _, Status};
 use dispatch_store::Store;
 use futures_util::future::join_all;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::hub::{App, Foundation};
 use crate::rest::error::ApiError;
+use address::Addresses;
+pub(crate) use address::WrongAddress;
 use program::Places;
 use slot::Slot;
 use supervise::TypeError;
@@ -37,6 +41,8 @@ use supervise::TypeError;
 const GRACE: Duration = Duration::from_secs(5);
 /// How long when the hub itself stops.
 const SHORT_GRACE: Duration = Duration::from_secs(1);
+/// Requests that are passed on to drivers at once, over all drivers.
+const MOST_PASSING: usize = 256;
 /// Log lines shown with a driver that does not work.
 const SHOWN_LINES: usize = 10;
 
@@ -57,7 +63,9 @@ pub(crate) struct DriverIdentity {
 
 struct Shared {
     store: Store,
-    address: SocketAddr,
+    addresses: Addresses,
+    /// Requests that are passed on to drivers.
+    passing: Arc<Semaphore>,
     places: Places,
     /// Marks the processes of this hub: its data folder.
     supervisor: String,
@@ -81,18 +89,19 @@ impl Drivers {
         let config = &foundation.config;
         Self::with(
             foundation.store.clone(),
-            foundation.address,
+            Addresses::of(foundation),
             Places::of_this_process(config.plugins.as_deref()),
             &config.data,
             foundation.tasks.clone(),
         )
     }
 
-    fn with(store: Store, address: SocketAddr, places: Places, data: &Path, tasks: TaskTracker) -> Self {
+    fn with(store: Store, addresses: Addresses, places: Places, data: &Path, tasks: TaskTracker) -> Self {
         let data = data.canonicalize().unwrap_or_else(|_| data.to_owned());
         Self(Arc::new(Shared {
             store,
-            address,
+            addresses,
+            passing: Arc::new(Semaphore::new(MOST_PASSING)),
             places,
             supervisor: data.display().to_string(),
             tasks,
@@ -157,6 +166,29 @@ impl Drivers {
         if let Some(slot) = self.slot(id) {
             slot.reports(problem);
         }
+    }
+
+    /// The driver says where it listens.
+    pub(crate) fn listens_at(&self, id: Uuid, said: &str) -> Result<(), WrongAddress> {
+        let address = self.0.addresses.of_driver(said)?;
+        if let Some(slot) = self.slot(id) {
+            slot.listens(address);
+        }
+        Ok(())
+    }
+
+    /// Where the driver of this name listens, if it does; `None`: there is no such driver.
+    pub(crate) fn listens(&self, organization: &str, name: &str) -> Option<Option<SocketAddr>> {
+        let slots = self.slots();
+        let slot = slots
+            .values()
+            .find(|slot| *slot.identity.organization == *organization && *slot.identity.name == *name)?;
+        Some(slot.state().listen)
+    }
+
+    /// A turn to pass a request on to a driver; `None` when too many are under way.
+    pub(crate) fn passing(&self) -> Option<OwnedSemaphorePermit> {
+        self.0.passing.clone().try_acquire_owned().ok()
     }
 
     /// Keeps a new driver and starts it. A schedule comes back with its next ticks.
@@ -226,6 +258,7 @@ impl Drivers {
             reason: None,
             next_ticks: None,
             url: None,
+            expose: false,
             ..driver
         };
         Ok((stored, ticks))
@@ -261,6 +294,8 @@ impl Drivers {
         };
         let state = slot.state();
         driver.status = Some(state.status);
+        driver.expose = state.exposed;
+        driver.url = state.listen.map(|_| self.0.addresses.public(&slot.identity));
         driver.reason = state.reason.map(|reason| {
             let lines = match detail {
                 Detail::Summary => Vec::new(),

@@ -1,5 +1,6 @@
 //! One driver as the hub sees it while it runs: who it is, its token, its state, its last lines.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dispatch_contract::{ExposeSecret as _, SecretString};
@@ -36,6 +37,10 @@ pub(crate) struct State {
     pub(crate) status: Status,
     /// Why it is ERROR.
     pub(crate) reason: Option<String>,
+    /// Where its process listens, if it does.
+    pub(crate) listen: Option<SocketAddr>,
+    /// Its type says that it listens where it is told.
+    pub(crate) exposed: bool,
     /// The process itself has said how it is; running alone says less.
     reported: bool,
 }
@@ -53,6 +58,8 @@ impl Slot {
             state: Mutex::new(State {
                 status: Status::Creating,
                 reason: None,
+                listen: None,
+                exposed: false,
                 reported: false,
             }),
         }
@@ -68,9 +75,16 @@ impl Slot {
         self.lock().clone()
     }
 
-    /// A new process begins: what the last one said does not count.
-    pub(crate) fn began(&self) {
-        self.lock().reported = false;
+    /// A new process begins: what the last one said does not count. `told` is where it was told to listen.
+    pub(crate) fn began(&self, told: Option<SocketAddr>) {
+        let mut state = self.lock();
+        state.reported = false;
+        (state.listen, state.exposed) = (told, told.is_some());
+    }
+
+    /// It listens there.
+    pub(crate) fn listens(&self, address: SocketAddr) {
+        self.lock().listen = Some(address);
     }
 
     /// It runs.
@@ -84,7 +98,7 @@ impl Slot {
     /// It does not, and why.
     pub(crate) fn failed(&self, reason: String) {
         let mut state = self.lock();
-        (state.status, state.reason) = (Status::Error, Some(reason));
+        (state.status, state.reason, state.listen) = (Status::Error, Some(reason), None);
     }
 
     /// It says itself how it is: `None` is well.
@@ -159,7 +173,7 @@ mod tests {
         let status = || slot.state().status;
         assert_eq!(status(), Status::Creating);
         slot.failed("exited".to_owned());
-        slot.began();
+        slot.began(None);
         assert_eq!(status(), Status::Error);
         slot.runs();
         assert_eq!((status(), slot.state().reason), (Status::Ready, None));
@@ -169,7 +183,7 @@ mod tests {
             (status(), slot.state().reason.as_deref()),
             (Status::Error, Some("no login"))
         );
-        slot.began();
+        slot.began(None);
         slot.runs();
         assert_eq!(status(), Status::Ready);
     }

@@ -5,6 +5,7 @@
 //! Waits double from 0.5 s to a minute and begin again at the shortest after a minute of running. A program on the SDK
 //! that ends with code 1 says that its settings are wrong: it waits the full minute.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use dispatch_store::StoreError;
 use tokio::time::Instant;
 
 use super::Shared;
+use super::address;
 use super::launch::{Launch, Setting};
 use super::process::{Process, describe};
 use super::program::{Program, ProgramError};
@@ -45,6 +47,8 @@ pub(crate) enum TypeError {
 pub(crate) struct Kind {
     pub(crate) program: Program,
     pub(crate) defaults: Vec<ConfigItem>,
+    /// It listens where it is told.
+    pub(crate) exposed: bool,
 }
 
 impl Shared {
@@ -54,11 +58,13 @@ impl Shared {
             Ok(registered) => Ok(Kind {
                 program: self.places.program(&registered.image)?,
                 defaults: registered.config.unwrap_or_default(),
+                exposed: registered.expose,
             }),
             Err(StoreError::NotFound { .. }) => match self.places.named(ty) {
                 Ok(program) => Ok(Kind {
                     program,
                     defaults: Vec::new(),
+                    exposed: false,
                 }),
                 Err(_) => Err(TypeError::NoType(ty.to_owned())),
             },
@@ -74,7 +80,7 @@ pub(crate) async fn supervise(shared: Arc<Shared>, slot: Arc<Slot>) {
     while !slot.stop.is_cancelled() {
         let wait = match prepare(&shared, &slot).await {
             Ok(None) => break,
-            Ok(Some((launch, ours))) => match run(&shared, &slot, &launch).await {
+            Ok(Some(Prepared { launch, ours, listen })) => match run(&shared, &slot, &launch, listen).await {
                 Ran::Stopped => break,
                 Ran::Ended { settled: true, .. } => {
                     backoff = FIRST_WAIT;
@@ -100,8 +106,17 @@ pub(crate) async fn supervise(shared: Arc<Shared>, slot: Arc<Slot>) {
     }
 }
 
-/// What to start, and whether it is built on the SDK. `None`: the driver is gone.
-async fn prepare(shared: &Shared, slot: &Slot) -> Result<Option<(Launch, bool)>, String> {
+/// What to start.
+struct Prepared {
+    launch: Launch,
+    /// Whether it is built on the SDK.
+    ours: bool,
+    /// Where it is told to listen.
+    listen: Option<SocketAddr>,
+}
+
+/// Reads all that a start needs. `None`: the driver is gone.
+async fn prepare(shared: &Shared, slot: &Slot) -> Result<Option<Prepared>, String> {
     let found = shared.store.find::<Driver>(slot.identity.id).await;
     let Some((organization, driver)) = found.map_err(|e| e.to_string())? else {
         return Ok(None);
@@ -120,16 +135,26 @@ async fn prepare(shared: &Shared, slot: &Slot) -> Result<Option<(Launch, bool)>,
                 .map_err(|e| e.to_string())?,
         );
     }
+    let listen = match kind.exposed {
+        true => Some(address::free().map_err(|e| format!("no port is free for it to listen on: {e}"))?),
+        false => None,
+    };
     let setting = Setting {
         driver: &driver,
         defaults: &kind.defaults,
         secrets: &secrets,
-        hub: shared.address,
+        hub: shared.addresses.api,
+        public_url: shared.addresses.public(&slot.identity),
+        port: listen.map(|address| address.port()),
         token: &slot.token,
         supervisor: &shared.supervisor,
     };
     let launch = Launch::new(&kind.program, &setting, |name| std::env::var(name).ok());
-    Ok(Some((launch, kind.program.driver.is_some())))
+    Ok(Some(Prepared {
+        launch,
+        ours: kind.program.driver.is_some(),
+        listen,
+    }))
 }
 
 /// How a run ended.
@@ -140,10 +165,10 @@ enum Ran {
     Ended { code: Option<i32>, settled: bool },
 }
 
-async fn run(shared: &Shared, slot: &Slot, launch: &Launch) -> Ran {
+async fn run(shared: &Shared, slot: &Slot, launch: &Launch, listen: Option<SocketAddr>) -> Ran {
     let (driver, organization) = (slot.identity.name.clone(), slot.identity.organization.clone());
     let log = move |line: &str| tracing::info!(%driver, %organization, "{line}");
-    slot.began();
+    slot.began(listen);
     let began = Instant::now();
     let mut process = match Process::start(launch, &slot.lines, log) {
         Ok(process) => process,

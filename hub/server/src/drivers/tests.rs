@@ -23,7 +23,11 @@ impl Bench {
         let store = Store::open(folder.path()).unwrap();
         let drivers = Drivers::with(
             store.clone(),
-            "127.0.0.1:8080".parse().unwrap(),
+            Addresses::new(
+                "127.0.0.1:8080".parse().unwrap(),
+                "127.0.0.1:8081".parse().unwrap(),
+                None,
+            ),
             Places::in_folder(folder.path()),
             folder.path(),
             TaskTracker::new(),

@@ -38,6 +38,8 @@ struct Health {
     status: Status,
     /// Why it cannot work for now; one line.
     reason: Option<String>,
+    /// Where it listens, `127.0.0.1:PORT`: the gateway passes on to it what comes for this driver.
+    listen: Option<String>,
 }
 
 /// The routes.
@@ -110,6 +112,10 @@ async fn health(
     proved(&app, id, &headers)?;
     let health: Health =
         serde_json::from_slice(&body).map_err(|e| ApiError::bad_request(format!("body: {e}")))?;
+    if let Some(said) = &health.listen {
+        let heard = app.drivers.listens_at(id, said);
+        heard.map_err(|wrong| ApiError::bad_request(wrong.to_string()))?;
+    }
     match health.status {
         Status::Ready => app.drivers.reported(id, None),
         Status::Error => app

@@ -64,6 +64,10 @@ impl Hub {
         format!("http://{}{path}", self.server.address())
     }
 
+    pub fn gateway(&self) -> std::net::SocketAddr {
+        self.server.gateway()
+    }
+
     pub fn data(&self) -> std::path::PathBuf {
         config(self.folder.path()).data
     }
@@ -117,6 +121,7 @@ pub fn config(folder: &Path) -> ServerConfig {
     ServerConfig {
         data: folder.join("data"),
         port: 0,
+        gateway_port: 0,
         ..ServerConfig::default()
     }
 }
