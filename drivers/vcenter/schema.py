@@ -2,8 +2,9 @@
 
     python3 schema.py > src/schema.tsv        (with pyvmomi installed)
 
-One line a type: its name on the wire, its base, and the fields of its own that are no single string and no single
-reference. Kinds: i integer, b boolean, f float, s string, r reference, any, or a type's name; [] marks a list.
+One line a type: its name on the wire, its base, and the fields of its own; those that are a single string or a single
+reference only for events and their arguments, whose schemas are printed. Kinds: i integer, b boolean, f float, s string,
+r reference, any, or a type's name; [] marks a list.
 """
 import collections
 
@@ -62,10 +63,11 @@ while queue:
 
 print("# type\tbase\tfields; written by schema.py")
 for one in sorted(reached, key=lambda t: t._wsdlName):
+    is_whole = issubclass(one, (vim.event.Event, vim.event.EventArgument))
     fields = []
     for field in one._GetPropertyList(includeBaseClassProps=False):
         _, name, is_list = kind(field.type)
-        if is_list or name not in ("s", "r", "any"):
+        if is_whole or is_list or name not in ("s", "r", "any"):
             fields.append(f"{field.name}={name}{'[]' if is_list else ''}")
     base = one.__bases__[0]
     print(one._wsdlName, "" if base is DATA else base._wsdlName, " ".join(fields), sep="\t")

@@ -99,7 +99,7 @@ fn of_kind(element: &Element, kind: Kind) -> Value {
             "false" | "0" => false.into(),
             _ => text(),
         },
-        Kind::Plain => text(),
+        Kind::Plain | Kind::Text | Kind::Reference => text(),
     }
 }
 

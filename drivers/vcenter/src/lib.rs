@@ -22,6 +22,7 @@ mod naming;
 mod outage;
 mod overlooked;
 mod pace;
+mod payload;
 mod record;
 mod schema;
 mod selection;
@@ -39,6 +40,7 @@ use crate::cursor::Stored;
 use crate::driver::Driver;
 
 pub use crate::config::{Config, Scheme, Written};
+pub use crate::payload::payload_schema;
 pub use crate::test::{TestError, test};
 
 /// How servers list this program.

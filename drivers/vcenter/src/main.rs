@@ -1,14 +1,15 @@
-//! The executable: reads a vCenter's events, or with `--test` only says what it finds there.
+//! The executable: reads a vCenter's events; with `--test` only says what it finds there, with `--schema=CLASS` what
+//! the data of an event looks like.
 
 use std::error::Error;
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use dispatch_driver_sdk::Settings;
-use dispatch_driver_vcenter::{ABOUT, TestError, Written};
+use dispatch_driver_vcenter::{ABOUT, TestError, Written, payload_schema};
 
 fn main() -> ExitCode {
-    match tested() {
+    match schema().or_else(tested) {
         None => dispatch_driver_sdk::run(&ABOUT, dispatch_driver_vcenter::run),
         Some(Ok(found)) => match std::io::stdout().write_all(found.as_bytes()) {
             Ok(()) => ExitCode::SUCCESS,
@@ -18,6 +19,18 @@ fn main() -> ExitCode {
             Ok(()) | Err(_) => ExitCode::from(1),
         },
     }
+}
+
+/// With `--schema=VmPoweredOnEvent`: the JSON Schema of its data.
+fn schema() -> Option<Result<String, String>> {
+    let mut settings = Settings::parse(std::env::args().skip(1)).ok()?;
+    let class = settings.take("schema")?;
+    Some(match payload_schema(&class) {
+        Some(schema) => Ok(format!("{schema:#}\n")),
+        None => Err(format!(
+            "--schema: {class:?} is no event class: write VmPoweredOnEvent or vm.powered.on"
+        )),
+    })
 }
 
 /// With `--test`: what was found, or why nothing was. Wrong arguments are told by an ordinary start.

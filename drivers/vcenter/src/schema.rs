@@ -35,7 +35,11 @@ pub(crate) enum Kind {
     Boolean,
     /// A number.
     Float,
-    /// Text, a time or a reference, or what `xsi:type` says: it shows in the XML.
+    /// Text, or a time.
+    Text,
+    /// A reference to an object.
+    Reference,
+    /// What `xsi:type` says: it shows in the XML.
     Plain,
     /// A structure of this type, unless `xsi:type` names a more special one.
     Structure(&'static str),
@@ -67,7 +71,9 @@ fn field(text: &'static str) -> Option<(&'static str, Field)> {
         "i" => Kind::Integer,
         "b" => Kind::Boolean,
         "f" => Kind::Float,
-        "s" | "r" | "any" => Kind::Plain,
+        "s" => Kind::Text,
+        "r" => Kind::Reference,
+        "any" => Kind::Plain,
         name => Kind::Structure(name),
     };
     Some((name, Field { kind, list }))
@@ -101,6 +107,13 @@ fn lineage(ty: &str) -> impl Iterator<Item = (&'static str, &'static Type)> {
 pub(crate) fn field_of(ty: &str, name: &str) -> Field {
     let found = lineage(ty).find_map(|(_, t)| t.fields.iter().find(|(n, _)| *n == name));
     found.map_or(Field::UNKNOWN, |(_, field)| *field)
+}
+
+/// All fields of a type that the table has, its bases' first.
+pub(crate) fn fields_of(ty: &str) -> Vec<(&'static str, Field)> {
+    let mut types: Vec<_> = lineage(ty).map(|(_, t)| t).collect();
+    types.reverse();
+    types.iter().flat_map(|t| t.fields.iter().copied()).collect()
 }
 
 /// Whether `class` is `base` or comes from it.
@@ -140,6 +153,8 @@ mod tests {
             Kind::Structure("KeyAnyValue")
         );
         assert!(field_of("EventEx", "arguments").list);
+        assert_eq!(field_of("AlarmStatusChangedEvent", "to").kind, Kind::Text);
+        assert_eq!(field_of("VmEventArgument", "vm").kind, Kind::Reference);
         assert_eq!(field_of("KeyAnyValue", "key"), Field::UNKNOWN);
         assert_eq!(field_of("AcmeVendorEvent", "key"), Field::UNKNOWN);
     }
