@@ -1,0 +1,129 @@
+//! The loop: as many rounds at once as the queue has work for, and a wait when AWS does not answer.
+//!
+//! A round that found ten messages asks for one more beside it, one that found none for one alone. A round receives
+//! only when it has nothing in hand, so a hub that is full or away stops the receiving by itself, and at most
+//! [`MOST_ROUNDS`] times ten messages are held.
+
+use std::time::Duration;
+
+use dispatch_driver_sdk::{Context, Failure, Health};
+use tokio::task::JoinSet;
+
+use crate::client::{AwsError, Clients};
+use crate::config::{Config, Queue as Place, Wanted};
+use crate::lane::{Broken, Lane};
+use crate::message::Origin;
+use crate::queue::{MOST_MESSAGES, Queue};
+use crate::rules;
+
+const MOST_ROUNDS: usize = 8;
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// Opens or makes the queue, then reads it until told to stop.
+pub(crate) async fn run(config: Config, clients: Clients, context: Context) -> Result<(), Failure> {
+    let mut outage = Outage::default();
+    let queue = loop {
+        match context.stop.unless(open(&config, &clients)).await? {
+            Ok(queue) => break queue,
+            Err(error) => outage.wait(&error, &context).await?,
+        }
+    };
+    outage.over(&context).await;
+    let lane = Lane {
+        origin: Origin {
+            queue: queue.arn().to_owned(),
+            mode: config.mode,
+            source: config.source,
+        },
+        queue,
+        context,
+    };
+    read(lane, outage).await
+}
+
+async fn open(config: &Config, clients: &Clients) -> Result<Queue, AwsError> {
+    match &config.queue {
+        Place::Given(url) => Queue::open(clients.sqs.clone(), url.clone(), config.visibility).await,
+        Place::Made(wanted) => rules::make(clients, &own(wanted), config.visibility).await,
+    }
+}
+
+/// The queue of this driver and no other: a second one with the same settings would take its messages.
+fn own(wanted: &Wanted) -> Wanted {
+    let mut own = wanted.clone();
+    if let Ok(id) = std::env::var("DISPATCH_DRIVER_ID") {
+        let id = id.chars().filter(char::is_ascii_alphanumeric).take(8);
+        own.name = format!("{}-{}", wanted.name, id.collect::<String>());
+    }
+    own
+}
+
+async fn read(lane: Lane, mut outage: Outage) -> Result<(), Failure> {
+    let context = lane.context.clone();
+    let mut rounds = JoinSet::new();
+    let mut wanted = 1;
+    loop {
+        while rounds.len() < wanted {
+            rounds.spawn(lane.clone().round());
+        }
+        let Some(ended) = rounds.join_next().await else {
+            continue;
+        };
+        match ended.map_err(Failure::failed)? {
+            Ok(count) => {
+                outage.over(&context).await;
+                wanted = match count {
+                    0 => 1,
+                    MOST_MESSAGES.. => (rounds.len() + 2).min(MOST_ROUNDS),
+                    _ => wanted,
+                };
+            }
+            Err(Broken::Aws(error)) => {
+                wanted = 1;
+                outage.wait(&error, &context).await?;
+            }
+            Err(Broken::Stopped(_)) => {
+                finish(&mut rounds).await;
+                return Err(Failure::Stopped);
+            }
+            Err(Broken::Hub(error)) => {
+                context.stop.stop();
+                finish(&mut rounds).await;
+                return Err(error.into());
+            }
+        }
+    }
+}
+
+/// The others give their messages back too.
+async fn finish(rounds: &mut JoinSet<Result<usize, Broken>>) {
+    while rounds.join_next().await.is_some() {}
+}
+
+/// AWS does not answer: said once, asked for again, less and less often.
+#[derive(Debug, Default)]
+struct Outage {
+    failed: u32,
+}
+
+impl Outage {
+    async fn wait(&mut self, error: &AwsError, context: &Context) -> Result<(), Failure> {
+        match self.failed {
+            0 => tracing::warn!("{error}; trying until it works"),
+            _ => tracing::debug!(failed = self.failed, "{error}"),
+        }
+        context.hub.report(Health::Failing(error.to_string())).await;
+        let doubled = FIRST_WAIT.saturating_mul(2u32.saturating_pow(self.failed));
+        self.failed = self.failed.saturating_add(1);
+        let wait = doubled.min(LONGEST_WAIT).mul_f64(0.75 + fastrand::f64() / 2.0);
+        Ok(context.stop.sleep(wait).await?)
+    }
+
+    async fn over(&mut self, context: &Context) {
+        if std::mem::take(&mut self.failed) > 0 {
+            tracing::info!("AWS answers again");
+        }
+        context.hub.report(Health::Ready).await;
+    }
+}

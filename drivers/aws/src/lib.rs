@@ -1,0 +1,37 @@
+//! Turns what happens in AWS into events: what EventBridge, S3 and SNS put into an SQS queue, and anything else there.
+//!
+//! The queue keeps a message until it is told to delete it, so the queue is the checkpoint: a message is deleted
+//! only after the hub has its events on disk (`lane`), and until then it is kept invisible for other readers
+//! (`queue`). The same message always becomes the same events with the same ids (`message`), so what is read twice
+//! is known to the hub. Whatever ends this driver costs a repetition and never an event.
+//!
+//! A queue and its rules are made here unless one is given (`rules`). The loop is in `driver`.
+
+mod client;
+mod config;
+mod driver;
+mod eventbridge;
+mod lane;
+mod message;
+mod queue;
+mod rules;
+mod s3;
+mod sns;
+
+use dispatch_driver_sdk::{About, Context, Failure};
+
+pub use crate::config::{Config, Mode, Written};
+
+/// What this driver is.
+pub const ABOUT: About = About {
+    name: "aws",
+    summary: "Turns what happens in AWS into events.",
+    keys: config::KEYS,
+};
+
+/// Runs until told to stop. Fails only when the settings are wrong or the hub denies the driver.
+pub async fn run(written: Written, context: Context) -> Result<(), Failure> {
+    let config = Config::try_from(written)?;
+    let clients = client::connect(&config).await?;
+    driver::run(config, clients, context).await
+}
