@@ -279,6 +279,12 @@ pub trait Log: Send + Sync + 'static {
 
     /// The last durable sequence; 0 when there is none.
     fn head(&self) -> Sequence;
+
+    /// Bytes of an organization's events that are kept, whether anybody still needs them or not. `None`: not counted
+    /// here.
+    fn kept_bytes(&self, _organization: &str) -> Option<u64> {
+        None
+    }
 }
 
 /// A reader that follows the log. Never loses its place; costs the writer nothing.

@@ -15,6 +15,7 @@ use crate::active::{Active, is_full, remove_quietly};
 use crate::batch::{Batch, Staged, Target, records};
 use crate::chain::Stamp;
 use crate::frame;
+use crate::held::Held;
 use crate::identities::Identities;
 use crate::lock::lock;
 use crate::queue::{Item, Queue, RETRY_AFTER};
@@ -211,10 +212,12 @@ impl Committer {
         let mut pages = Vec::new();
         let mut page = Page::default();
         let (mut page_first, mut bytes) = (first, 0);
+        let mut held = Held::default();
         let mut ledger = lock(&self.view.ledger);
         for Staged { item, placed } in staged {
             for record in records(item, placed, arrival) {
                 ledger.apply(&record);
+                held.count(&record);
                 page.entries.push(Entry {
                     sequence: next,
                     record,
@@ -229,6 +232,9 @@ impl Committer {
             }
         }
         drop(ledger);
+        if let Some(active) = &self.active {
+            self.view.hold(&active.segment, &held);
+        }
         if next > page_first {
             page.next = next;
             pages.push((page_first, bytes, Arc::new(page)));

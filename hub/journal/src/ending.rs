@@ -13,6 +13,7 @@ use crate::damage::{Damage, DamageKind, Torn};
 use crate::disk::DiskFile;
 use crate::frame::{self, ALIGN, FRAME_HEAD, FrameKind};
 use crate::header::HEADER_BLOCK;
+use crate::held::Held;
 use crate::options::Options;
 use crate::patience::read_most;
 use crate::recover::{Recover, identity, place, records, walk_whole};
@@ -87,6 +88,7 @@ impl Recover<'_> {
         let mut marked = false;
         let mut last_known = segment.header.created;
         let mut last_frame = HEADER_BLOCK as u64;
+        let mut held = Held::default();
         let seed = self.identity_seed;
         let walked = walk_whole(self.disk, segment, None, &mut |item| match item {
             Item::Damage(damage) => holes.push(Hole {
@@ -105,6 +107,7 @@ impl Recover<'_> {
                 }
                 for (sequence, record) in records(segment, &frame, &mut damage) {
                     self.ledger.apply(&record);
+                    held.count(&record);
                     if let Some(identity) = identity(seed, &record) {
                         self.remember(identity, sequence);
                     }
@@ -124,6 +127,7 @@ impl Recover<'_> {
         self.damage.extend(holes.iter().map(|hole| hole.damage.clone()));
         self.damage.append(&mut damage);
         segment.set_loaded();
+        segment.hold(&held);
 
         self.own_time = OwnTime::from(self.clock, Some(last_known));
         let torn = (walked.written > walked.end).then(|| Torn {

@@ -181,6 +181,10 @@ impl Log for Journal {
     fn head(&self) -> Sequence {
         self.inner.view.head()
     }
+
+    fn kept_bytes(&self, organization: &str) -> Option<u64> {
+        Some(self.inner.view.held_of(organization))
+    }
 }
 
 /// The front of a page, at most about `max_bytes` of it.

@@ -23,6 +23,7 @@ mod error;
 mod folder;
 mod frame;
 mod header;
+mod held;
 mod identities;
 mod index;
 mod inspect;

@@ -20,6 +20,7 @@ use crate::error::OpenError;
 use crate::folder::Inventory;
 use crate::frame::{FrameHead, FrameKind};
 use crate::header::HEADER_BLOCK;
+use crate::held::Held;
 use crate::identities::{Identities, Identity, identity_of};
 use crate::index::Index;
 use crate::kept;
@@ -236,20 +237,26 @@ impl Recover<'_> {
         Ok(())
     }
 
-    /// Loads the identities of sealed segments, as many as the window holds; makes indexes that are missing.
+    /// Loads what sealed segments hold, and the identities in them, as many as the window holds; makes indexes that
+    /// are missing there.
     fn known_identities(&mut self, inventory: &Inventory) -> io::Result<()> {
         let sealed = inventory.segments.len() - 1;
         let mut found = Vec::new();
         let mut count = 0;
         for n in (0..sealed).rev() {
-            if count >= self.identities.window() {
-                break;
-            }
             let segment = &inventory.segments[n];
+            if count >= self.identities.window() {
+                // Not worth reading a whole segment for: where the index is missing, less is known to be held.
+                if let Ok(Some(held)) = Index::load_held(self.disk, &segment.index_path(), &segment.header) {
+                    segment.hold(&held);
+                }
+                continue;
+            }
             let index = match Index::load(self.disk, &segment.index_path(), &segment.header) {
                 Ok(Some(index)) => index,
                 Ok(None) | Err(_) => self.index_again(segment, inventory.until(n))?,
             };
+            segment.hold(&index.held);
             count += index.identities.len();
             found.push(index.identities);
         }
@@ -270,6 +277,7 @@ impl Recover<'_> {
 
     fn index_again(&mut self, segment: &Segment, until: Option<Sequence>) -> io::Result<Index> {
         let (mut damage, mut identities) = (Vec::new(), Vec::new());
+        let mut held = Held::default();
         let seed = self.identity_seed;
         walk_whole(self.disk, segment, until, &mut |item| match item {
             Item::Damage(found) => damage.push(found),
@@ -277,12 +285,14 @@ impl Recover<'_> {
                 segment.note_place(place(&frame));
                 for (sequence, record) in records(segment, &frame, &mut damage) {
                     identities.extend(identity(seed, &record).map(|i| (i, sequence)));
+                    held.count(&record);
                 }
             }
         })?;
         self.damage.append(&mut damage);
         segment.set_loaded();
         let index = Index {
+            held,
             places: segment.places(),
             identities,
         };

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use dispatch_contract::Sequence;
 
 use crate::header::{HEADER_BLOCK, Header};
+use crate::held::Held;
 use crate::lock::lock;
 
 /// Ending of segment files.
@@ -30,6 +31,7 @@ pub(crate) struct Segment {
     /// Everything before this is durable and may be read.
     end: AtomicU64,
     places: Mutex<Places>,
+    held: Mutex<Held>,
 }
 
 /// A frame's place: its first sequence and its offset.
@@ -67,6 +69,7 @@ impl Segment {
             header,
             end: AtomicU64::new(end),
             places: Mutex::default(),
+            held: Mutex::default(),
         }
     }
 
@@ -94,6 +97,16 @@ impl Segment {
     /// All places that are remembered.
     pub(crate) fn places(&self) -> Vec<Place> {
         lock(&self.places).known.clone()
+    }
+
+    /// What of each organization is in it.
+    pub(crate) fn held(&self) -> Held {
+        lock(&self.held).clone()
+    }
+
+    /// Records that were read from it, or written to it.
+    pub(crate) fn hold(&self, more: &Held) {
+        lock(&self.held).add(more);
     }
 
     /// The places need not be loaded: they were noted while the segment was written.

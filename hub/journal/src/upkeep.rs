@@ -244,6 +244,7 @@ impl Worker {
             tracing::warn!(path = %segment.path.display(), %error, "cannot give back a segment's free space");
         }
         let index = Index {
+            held: segment.held(),
             places: segment.places(),
             identities,
         };

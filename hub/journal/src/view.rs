@@ -14,6 +14,7 @@ use crate::aging::OwnTime;
 use crate::clock::Clock;
 use crate::damage::Damage;
 use crate::disk::Disk;
+use crate::held::Held;
 use crate::ledger::Ledger;
 use crate::lock::{lock, read, write};
 use crate::meters::Meters;
@@ -39,6 +40,8 @@ pub(crate) struct View {
     /// Nothing behind this may be removed.
     pub(crate) floor: AtomicU64,
     segments: RwLock<Vec<Arc<Segment>>>,
+    /// What all segments hold.
+    held: Mutex<Held>,
     recent: Mutex<Recent>,
     head: AtomicU64,
     dropped: AtomicU64,
@@ -81,6 +84,10 @@ impl View {
         segments: Vec<Arc<Segment>>,
         head: Sequence,
     ) -> Self {
+        let mut held = Held::default();
+        for segment in &segments {
+            held.add(&segment.held());
+        }
         Self {
             disk: surroundings.disk,
             clock: surroundings.clock,
@@ -91,6 +98,7 @@ impl View {
             ledger: Mutex::new(ledger),
             floor: AtomicU64::new(0),
             segments: RwLock::new(segments),
+            held: Mutex::new(held),
             recent: Mutex::new(Recent::new(tail_bytes)),
             head: AtomicU64::new(head),
             dropped: AtomicU64::new(0),
@@ -173,8 +181,20 @@ impl View {
         let oldest = segments.first().is_some_and(|s| Arc::ptr_eq(s, segment));
         if oldest && segments.len() > 1 {
             segments.remove(0);
+            lock(&self.held).take_away(&segment.held());
         }
         oldest
+    }
+
+    /// These events were written to the segment that is being written.
+    pub(crate) fn hold(&self, active: &Segment, more: &Held) {
+        active.hold(more);
+        lock(&self.held).add(more);
+    }
+
+    /// Bytes of events of an organization in all segments.
+    pub(crate) fn held_of(&self, organization: &str) -> u64 {
+        lock(&self.held).of(organization)
     }
 
     /// The segment that holds `sequence` (or the first behind it), and the next one's first sequence.

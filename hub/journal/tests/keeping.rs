@@ -399,3 +399,67 @@ async fn a_group_larger_than_a_segment_gets_one_of_its_own() {
     assert_eq!(ids(&read_all(&journal).await), ["a", "large", "b"]);
     soon(journal.close()).await;
 }
+
+/// How much the log keeps of the two.
+fn kept(journal: &Journal) -> [u64; 2] {
+    ["dispatch", "other"].map(|organization| journal.kept_bytes(organization).unwrap())
+}
+
+#[tokio::test]
+async fn what_is_kept_of_an_organization_is_counted_over_restarts_and_until_retention_removes_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(dir.path(), &small());
+    let mut expected = [0, 0];
+    for n in 0..400 {
+        let mut group = sized(&n.to_string(), 500);
+        let own = n % 4 == 0;
+        if own {
+            group.events[0].organization = "other".into();
+        }
+        expected[usize::from(own)] += group.events[0].event.encoded().len() as u64;
+        append(&journal, group.clone()).await;
+        // A duplicate takes no space.
+        append(&journal, group).await;
+    }
+    assert!(segments(dir.path()).len() > 2);
+    assert_eq!(kept(&journal), expected);
+    soon(journal.close()).await;
+
+    // By the indexes with a window of any size, and without them where the window asks for the events anyway
+    for (window, indexes) in [(1_000_000, true), (1, true), (1_000_000, false)] {
+        let options = Options {
+            dedup_window: window,
+            ..small()
+        };
+        if !indexes {
+            for index in files(dir.path(), "idx") {
+                std::fs::remove_file(index).unwrap();
+            }
+        }
+        let (journal, _) = open(dir.path(), &options);
+        assert_eq!(kept(&journal), expected, "{window} {indexes}");
+        soon(journal.close()).await;
+    }
+
+    // When retention leaves the segment that is written
+    let options = Options {
+        retain_bytes: Some(0),
+        ..small()
+    };
+    let (journal, recovered) = open(dir.path(), &options);
+    journal.set_floor(recovered.head);
+    until("one segment is left", || segments(dir.path()).len() == 1).await;
+
+    // Then what that holds is what is kept
+    let left = read_all(&journal).await;
+    let mut expected = [0, 0];
+    for entry in left {
+        if let Record::Event(committed) = entry.record {
+            expected[usize::from(&*committed.organization == "other")] +=
+                committed.event.encoded().len() as u64;
+        }
+    }
+    until("what is left is counted", || kept(&journal) == expected).await;
+    assert!(expected[0] > 0 && expected[1] > 0, "{expected:?}");
+    soon(journal.close()).await;
+}

@@ -112,6 +112,7 @@ pub(crate) async fn accept(
             duplicates: 0,
         });
     }
+    quotas.fit(organization, &events, log)?;
     quotas.take(organization, events.len())?;
     let new = |event| NewEvent {
         organization: organization.clone(),

@@ -13,6 +13,7 @@ use metrics::{Counter, counter, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::door::Accepted;
+use crate::quotas;
 
 /// Organizations and subscriptions with figures of their own; further ones share the label `other`.
 pub(crate) const MAX_LABELS: usize = 2000;
@@ -121,17 +122,22 @@ pub(crate) fn received(organization: &Arc<str>, accepted: Accepted) {
     });
 }
 
-/// Counts events that a door did not take because their organization may not bring so many a second.
-pub(crate) fn over_quota(organization: &Arc<str>, events: usize) {
-    static REFUSED: ByOrganization<Counter> = OnceLock::new();
+/// Counts events that a door did not take because of this quota of their organization.
+pub(crate) fn over_quota(organization: &Arc<str>, quota: &'static str, events: usize) {
+    static PER_SECOND: ByOrganization<Counter> = OnceLock::new();
+    static STORED: ByOrganization<Counter> = OnceLock::new();
+    let refused = match quota {
+        quotas::BYTES_STORED => &STORED,
+        _ => &PER_SECOND,
+    };
     let make = |organization: Arc<str>| {
         let labels = [
             ("organization", organization.to_string()),
-            ("quota", "events-per-second".to_owned()),
+            ("quota", quota.to_owned()),
         ];
         counter!("dispatch_events_over_quota_total", &labels)
     };
-    counted(&REFUSED, organization, make, |refused| {
+    counted(refused, organization, make, |refused| {
         refused.increment(events as u64)
     });
 }

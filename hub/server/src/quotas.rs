@@ -1,6 +1,6 @@
-//! How many events an organization may bring in a second, at every door.
+//! How many events an organization may bring in a second and keep in the journal, at every door.
 //!
-//! A bucket of tokens for each organization that has a quota, a second's worth at once. An event costs one, known
+//! For the rate, a bucket of tokens for each organization that has a quota, a second's worth at once. An event costs one, known
 //! or not; a request gets all it needs or nothing. Without any quota this costs one load. What an organization may
 //! have under way at once is the router's to keep; `reload.rs` tells both when the configuration changes.
 
@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use dispatch_contract::{Event, Log};
 
 use crate::config;
 use crate::rest::error::ApiError;
@@ -17,6 +18,11 @@ use crate::rest::error::ApiError;
 const MOST_BUCKETS: usize = 10_000;
 /// What a bucket holds: the events of so much time.
 const BURST: Duration = Duration::from_secs(1);
+/// Retention makes room; nobody knows when.
+const UNTIL_RETENTION: Duration = Duration::from_secs(30);
+/// The names of the quotas.
+const EVENTS_PER_SECOND: &str = "events-per-second";
+pub(crate) const BYTES_STORED: &str = "bytes-stored";
 /// What an event costs.
 const TOKEN: u128 = 1_000_000_000;
 
@@ -79,12 +85,39 @@ impl Quotas {
             return Ok(());
         };
         self.take_of(organization, rate, events).map_err(|empty| {
-            crate::metrics::over_quota(organization, events);
-            let quota = format!("organization {organization} may bring {rate} events a second (events-per-second of its quota)");
+            crate::metrics::over_quota(organization, EVENTS_PER_SECOND, events);
+            let quota = format!("organization {organization} may bring {rate} events a second ({EVENTS_PER_SECOND} of its quota)");
             match empty {
                 Empty::Never => ApiError::too_large(format!("{quota}: {events} are too many at once")),
                 Empty::For(wait) => ApiError::too_many(quota, wait),
             }
+        })
+    }
+
+    /// Refuses events that would not fit beside what the log keeps of their organization.
+    pub(crate) fn fit(
+        &self,
+        organization: &Arc<str>,
+        events: &[Event],
+        log: &dyn Log,
+    ) -> Result<(), ApiError> {
+        let now = self.now.load();
+        let most = now.as_ref().and_then(|now| now.bytes_stored(organization));
+        let Some((most, kept)) = most.zip(log.kept_bytes(organization)) else {
+            return Ok(());
+        };
+        let new: usize = events.iter().map(|event| event.encoded().len()).sum();
+        let new = new as u64;
+        if new == 0 || kept.saturating_add(new) <= most {
+            return Ok(());
+        }
+        crate::metrics::over_quota(organization, BYTES_STORED, events.len());
+        let quota = format!(
+            "organization {organization} may have {most} bytes of events in the journal ({BYTES_STORED} of its quota)"
+        );
+        Err(match new > most {
+            true => ApiError::too_large(format!("{quota}: {new} are too many")),
+            false => ApiError::too_many(format!("{quota} and has {kept}"), UNTIL_RETENTION),
         })
     }
 

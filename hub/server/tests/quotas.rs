@@ -1,4 +1,4 @@
-//! What an organization may bring in a second, at every door.
+//! What an organization may bring in a second and keep in the journal, at every door.
 // A test's helper may unwrap.
 #![allow(clippy::unwrap_used)]
 
@@ -184,5 +184,32 @@ async fn every_door_keeps_the_rate() {
         let fine = [(200, false), (202, false)];
         assert!(before.iter().all(|said| fine.contains(said)), "{door}: {said:?}");
     }
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn an_organization_whose_store_is_full_is_told_to_wait_and_others_feel_nothing() {
+    // Given one organization that may keep little
+    let hub = with("  organizations: {small: {bytes-stored: 4000}}\n").await;
+
+    // When it sends until it is refused
+    let (taken, refused) = until_refused(&hub, "small").await;
+
+    // Then it is told why, and nothing of what was refused was taken
+    assert!(taken > 0);
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(refused.headers()["retry-after"], "30");
+    let (_, said) = answer(refused).await;
+    let message = said["message"].as_str().unwrap();
+    for part in ["small", "4000 bytes", "bytes-stored", "and has "] {
+        assert!(message.contains(part), "{part} in {message}");
+    }
+    assert_eq!(kept(&hub, "small").await, taken * RATE);
+
+    // And what could never fit is not told to wait, while others send what they like
+    let (status, said) = take(&hub, "small", &batch("large", 200)).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{said}");
+    let (status, said) = take(&hub, "other", &batch("large", 200)).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{said}");
     hub.stop().await;
 }

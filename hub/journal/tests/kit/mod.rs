@@ -156,10 +156,15 @@ pub fn said(entry: &Entry) -> String {
 
 /// Segment files, oldest first.
 pub fn segments(dir: &Path) -> Vec<PathBuf> {
+    files(dir, "log")
+}
+
+/// The journal's files with this ending, in order.
+pub fn files(dir: &Path, ending: &str) -> Vec<PathBuf> {
     let mut found: Vec<_> = std::fs::read_dir(dir)
         .unwrap()
         .map(|e| e.unwrap().path())
-        .filter(|p| p.extension().is_some_and(|e| e == "log"))
+        .filter(|p| p.extension().is_some_and(|e| e == ending))
         .collect();
     found.sort();
     found

@@ -25,6 +25,8 @@ pub struct Quotas {
 pub struct Quota {
     /// Events its senders may bring in a second, and at once after a rest.
     pub events_per_second: Option<Most>,
+    /// Bytes of its events in the journal above which its senders may bring no more.
+    pub bytes_stored: Option<Most>,
     /// Deliveries it may have under way at once.
     pub in_flight: Option<Most>,
 }
@@ -33,7 +35,7 @@ pub struct Quota {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Most {
     /// So much, at least one.
-    Of(u32),
+    Of(u64),
     /// Whatever there is.
     Unlimited,
 }
@@ -45,16 +47,27 @@ pub struct OrganizationName(Arc<str>);
 impl Quotas {
     /// Events an organization may bring in a second; `None`: as many as it likes.
     pub(crate) fn events_per_second(&self, organization: &str) -> Option<u32> {
+        let rate = self.of(organization, |quota| quota.events_per_second)?;
+        Some(u32::try_from(rate).unwrap_or(u32::MAX))
+    }
+
+    /// Bytes of events an organization may have in the journal; `None`: as many as it likes.
+    pub(crate) fn bytes_stored(&self, organization: &str) -> Option<u64> {
+        self.of(organization, |quota| quota.bytes_stored)
+    }
+
+    fn of(&self, organization: &str, which: impl Fn(&Quota) -> Option<Most>) -> Option<u64> {
         let own = self.organizations.get(organization);
-        own.and_then(|quota| quota.events_per_second)
-            .or(self.default.events_per_second)
+        own.and_then(&which)
+            .or_else(|| which(&self.default))
             .and_then(Most::number)
     }
 
     /// Whether the doors must look at anybody.
     pub(crate) fn bounds_events(&self) -> bool {
         self.all()
-            .any(|quota| matches!(quota.events_per_second, Some(Most::Of(_))))
+            .flat_map(|quota| [quota.events_per_second, quota.bytes_stored])
+            .any(|most| matches!(most, Some(Most::Of(_))))
     }
 
     /// What the router must know.
@@ -74,7 +87,7 @@ impl Quotas {
 }
 
 impl Most {
-    fn number(self) -> Option<u32> {
+    fn number(self) -> Option<u64> {
         match self {
             Self::Of(number) => Some(number),
             Self::Unlimited => None,
@@ -91,7 +104,7 @@ impl std::borrow::Borrow<str> for OrganizationName {
 impl Serialize for Most {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Of(number) => serializer.serialize_u32(*number),
+            Self::Of(number) => serializer.serialize_u64(*number),
             Self::Unlimited => serializer.serialize_str(UNLIMITED),
         }
     }
@@ -106,13 +119,13 @@ impl<'de> Deserialize<'de> for Most {
             type Value = Most;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "a whole number from 1 to {}, or {UNLIMITED}", u32::MAX)
+                write!(f, "a whole number of at least 1, or {UNLIMITED}")
             }
 
             fn visit_u64<E: Error>(self, number: u64) -> Result<Most, E> {
-                match u32::try_from(number) {
-                    Ok(number @ 1..) => Ok(Most::Of(number)),
-                    _ => Err(E::invalid_value(Unexpected::Unsigned(number), &self)),
+                match number {
+                    1.. => Ok(Most::Of(number)),
+                    0 => Err(E::invalid_value(Unexpected::Unsigned(number), &self)),
                 }
             }
 
@@ -169,6 +182,15 @@ mod tests {
     }
 
     #[test]
+    fn bytes_may_be_more_than_four_billion() {
+        let quotas =
+            quotas("default: {bytes-stored: 10737418240}\norganizations: {free: {bytes-stored: unlimited}}");
+
+        assert_eq!(quotas.bytes_stored("any"), Some(10 << 30));
+        assert_eq!(quotas.bytes_stored("free"), None);
+    }
+
+    #[test]
     fn the_router_hears_of_what_is_under_way_and_of_nothing_else() {
         let quotas = quotas(
             "default: {in-flight: 100}\n\
@@ -186,5 +208,6 @@ mod tests {
         assert!(!Quotas::default().bounds_events());
         assert!(!quotas("default: {in-flight: 1, events-per-second: unlimited}").bounds_events());
         assert!(quotas("organizations: {own: {events-per-second: 1}}").bounds_events());
+        assert!(quotas("default: {bytes-stored: 1}").bounds_events());
     }
 }

@@ -168,7 +168,7 @@ mod tests {
             ("data: x\nlog: =x=y\n", ["log", "filter", "line 2"]),
             (
                 "quotas:\n  default:\n    events-per-second: 0\n",
-                ["quotas.default.events-per-second", "from 1 to", "line 3"],
+                ["quotas.default.events-per-second", "of at least 1", "line 3"],
             ),
             (
                 "quotas: {default: {in-flight: -1}}\n",
