@@ -39,16 +39,18 @@ async fn a_hundred_kills_of_hub_and_driver_lose_no_message_and_give_none_up() ->
         let send = aws.send_messages(&queue, &bodies);
         let moment = Duration::from_millis(fastrand::u64(0..600));
         let (sent, killed) = tokio::join!(send, async {
+            driver_runs(&hub).await?;
             tokio::time::sleep(moment).await;
             killed_at.push(target.accepted().len());
             // A hub that starts again forgets that its driver was killed, so no driver waits long to be started.
             match kill % 2 {
-                0 => kill_driver(&hub),
+                0 => ensure!(signal_driver(&hub, "-KILL")?, "the driver ended by itself"),
                 _ => {
                     hub.kill()?;
-                    hub.run().await
+                    hub.run().await?;
                 }
             }
+            Ok(())
         });
         sent?;
         killed?;
@@ -118,12 +120,19 @@ async fn start_driver(hub: &Hub, aws: &Aws, queue: &str) -> Result<()> {
     .await
 }
 
-/// `kill -9` of the driver's process, found by its name among the hub's children.
-fn kill_driver(hub: &Hub) -> Result<()> {
+/// Waits until the driver's process is there: only then is it, or its hub, worth killing.
+async fn driver_runs(hub: &Hub) -> Result<()> {
+    until("the driver runs", Duration::from_secs(30), async || {
+        signal_driver(hub, "-0")
+    })
+    .await
+}
+
+/// Sends a signal to the driver, found by its name among the hub's children; false when there is none.
+fn signal_driver(hub: &Hub, signal: &str) -> Result<bool> {
     let parent = hub.pid().context("the hub runs")?.to_string();
-    // No match is fine: the driver may be between two lives.
-    std::process::Command::new("pkill")
-        .args(["-9", "-P", &parent, "-f", "dispatch-driver-aws"])
+    let sent = std::process::Command::new("pkill")
+        .args([signal, "-P", &parent, "-f", "dispatch-driver-aws"])
         .status()?;
-    Ok(())
+    Ok(sent.success())
 }
