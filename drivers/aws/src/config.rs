@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use dispatch_contract::parse_duration;
-use dispatch_driver_sdk::{Key, SettingError};
+use dispatch_driver_sdk::{ExposeSecret as _, Key, SecretString, SettingError};
 use serde_json::value::RawValue;
 use url::Url;
+
+use crate::destination::{KEY_HEADER, Keys};
+use crate::message::Origin;
 
 /// All settings of the driver. Credentials are none of them: the AWS SDK reads its own variables.
 pub(crate) const KEYS: &[Key] = &[
@@ -24,6 +27,11 @@ pub(crate) const KEYS: &[Key] = &[
         "how the name of the made queue begins; dispatch unless given",
     ),
     Key::plain("queue-url", "read this queue and make nothing"),
+    Key::secret(
+        "api-key",
+        "listen for an EventBridge API destination that sends this key; several with commas",
+    ),
+    Key::plain("api-key-header", "the header of that key; X-Api-Key unless given"),
     Key::plain("mode", "how events are made: cloudevents (default) or classic"),
     Key::plain("source", "the events' source, instead of what AWS says"),
     Key::plain(
@@ -37,6 +45,8 @@ pub(crate) const KEYS: &[Key] = &[
 const LONGEST_QUEUE_NAME: usize = 40;
 /// AWS lets one bus have 300 rules.
 const MOST_PATTERNS: usize = 100;
+/// A shorter one is guessed.
+const SHORTEST_KEY: usize = 16;
 const SHORTEST_VISIBILITY: Duration = Duration::from_secs(2);
 const LONGEST_VISIBILITY: Duration = Duration::from_secs(12 * 3600);
 
@@ -50,6 +60,9 @@ pub struct Written {
     event_bus: Option<String>,
     queue_name: Option<String>,
     queue_url: Option<String>,
+    #[serde(default)]
+    api_key: Vec<SecretString>,
+    api_key_header: Option<String>,
     #[serde(default)]
     mode: Mode,
     source: Option<String>,
@@ -73,7 +86,8 @@ pub enum Mode {
 pub struct Config {
     pub(crate) region: Option<String>,
     pub(crate) endpoint: Option<String>,
-    pub(crate) queue: Queue,
+    pub(crate) queue: Option<Queue>,
+    pub(crate) keys: Option<Keys>,
     pub(crate) mode: Mode,
     pub(crate) source: Option<String>,
     pub(crate) visibility: Duration,
@@ -95,6 +109,17 @@ pub(crate) struct Wanted {
     pub(crate) bus: Option<String>,
     pub(crate) patterns: Vec<String>,
     pub(crate) schedule: Option<String>,
+}
+
+impl Config {
+    /// What all events from that place have in common.
+    pub(crate) fn origin(&self, place: &str) -> Origin {
+        Origin {
+            place: place.to_owned(),
+            mode: self.mode,
+            source: self.source.clone(),
+        }
+    }
 }
 
 impl TryFrom<Written> for Config {
@@ -123,17 +148,18 @@ impl TryFrom<Written> for Config {
                                and queue-name out";
                 return Err(SettingError::invalid("queue-url", problem));
             }
-            Some(url) => Queue::Given(web("queue-url", url)?),
+            Some(url) => Some(Queue::Given(web("queue-url", url)?)),
+            None if !makes_rules && !written.api_key.is_empty() => None,
             None if !makes_rules => {
-                let problem = "is required, or else event-patterns or schedule-expression";
+                let problem = "is required, or else event-patterns, schedule-expression or api-key";
                 return Err(SettingError::invalid("queue-url", problem));
             }
-            None => Queue::Made(Wanted {
+            None => Some(Queue::Made(Wanted {
                 name: queue_name(written.queue_name)?,
                 bus: written.event_bus,
                 patterns,
                 schedule: written.schedule_expression,
-            }),
+            })),
         };
         if let Some(source) = &written.source
             && (source.is_empty() || source.contains(|c: char| c.is_whitespace() || c.is_control()))
@@ -145,10 +171,31 @@ impl TryFrom<Written> for Config {
             region: written.region,
             endpoint,
             queue,
+            keys: keys(written.api_key, written.api_key_header)?,
             mode: written.mode,
             source: written.source,
             visibility: visibility(written.visibility_timeout.as_deref())?,
         })
+    }
+}
+
+fn keys(keys: Vec<SecretString>, header: Option<String>) -> Result<Option<Keys>, SettingError> {
+    if keys.is_empty() {
+        return Ok(None);
+    }
+    if keys.iter().any(|key| key.expose_secret().len() < SHORTEST_KEY) {
+        let problem = format!("a key has at least {SHORTEST_KEY} characters");
+        return Err(SettingError::invalid("api-key", problem));
+    }
+    let header = header
+        .unwrap_or_else(|| KEY_HEADER.to_owned())
+        .to_ascii_lowercase();
+    match !header.is_empty() && header.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+        true => Ok(Some(Keys { header, keys })),
+        false => Err(SettingError::invalid(
+            "api-key-header",
+            format!("{header:?} is no name of a header"),
+        )),
     }
 }
 
@@ -250,7 +297,7 @@ mod tests {
             ],
             schedule: Some("rate(5 minutes)".to_owned()),
         };
-        assert_eq!(config.queue, Queue::Made(wanted));
+        assert_eq!(config.queue, Some(Queue::Made(wanted)));
         assert_eq!(
             (config.mode, config.visibility),
             (Mode::CloudEvents, Duration::from_secs(120))
@@ -261,7 +308,7 @@ mod tests {
     fn a_given_queue_needs_nothing_else() {
         let url = "https://sqs.eu-central-1.amazonaws.com/123456789012/orders";
         let config = read(&[&format!("--queue-url={url}"), "--mode=classic"]).unwrap();
-        assert_eq!(config.queue, Queue::Given(url.to_owned()));
+        assert_eq!(config.queue, Some(Queue::Given(url.to_owned())));
         assert_eq!(config.mode, Mode::Classic);
     }
 
@@ -270,7 +317,7 @@ mod tests {
         let table: &[(&[&str], &str)] = &[
             (
                 &[],
-                "--queue-url: is required, or else event-patterns or schedule-expression",
+                "--queue-url: is required, or else event-patterns, schedule-expression or api-key",
             ),
             (
                 &["--queue-url=https://x/y", "--queue-name=z"],

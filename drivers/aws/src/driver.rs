@@ -12,7 +12,6 @@ use tokio::task::JoinSet;
 use crate::client::{AwsError, Clients};
 use crate::config::{Config, Queue as Place, Wanted};
 use crate::lane::{Broken, Lane};
-use crate::message::Origin;
 use crate::queue::{MOST_MESSAGES, Queue};
 use crate::rules;
 
@@ -21,29 +20,30 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Opens or makes the queue, then reads it until told to stop.
-pub(crate) async fn run(config: Config, clients: Clients, context: Context) -> Result<(), Failure> {
+pub(crate) async fn run(
+    config: &Config,
+    place: &Place,
+    clients: Clients,
+    context: Context,
+) -> Result<(), Failure> {
     let mut outage = Outage::default();
     let queue = loop {
-        match context.stop.unless(open(&config, &clients)).await? {
+        match context.stop.unless(open(config, place, &clients)).await? {
             Ok(queue) => break queue,
             Err(error) => outage.wait(&error, &context).await?,
         }
     };
     outage.over(&context).await;
     let lane = Lane {
-        origin: Origin {
-            queue: queue.arn().to_owned(),
-            mode: config.mode,
-            source: config.source,
-        },
+        origin: config.origin(queue.arn()),
         queue,
         context,
     };
     read(lane, outage).await
 }
 
-async fn open(config: &Config, clients: &Clients) -> Result<Queue, AwsError> {
-    match &config.queue {
+async fn open(config: &Config, place: &Place, clients: &Clients) -> Result<Queue, AwsError> {
+    match place {
         Place::Given(url) => Queue::open(clients.sqs.clone(), url.clone(), config.visibility).await,
         Place::Made(wanted) => rules::make(clients, &own(wanted), config.visibility).await,
     }

@@ -6,9 +6,11 @@
 //! is known to the hub. Whatever ends this driver costs a repetition and never an event.
 //!
 //! A queue and its rules are made here unless one is given (`rules`). The loop is in `driver`.
+//! An EventBridge API destination is taken at a door (`destination`).
 
 mod client;
 mod config;
+mod destination;
 mod driver;
 mod eventbridge;
 mod lane;
@@ -18,7 +20,7 @@ mod rules;
 mod s3;
 mod sns;
 
-use dispatch_driver_sdk::{About, Context, Failure};
+use dispatch_driver_sdk::{About, Context, Failure, Health};
 
 pub use crate::config::{Config, Mode, Written};
 
@@ -32,6 +34,27 @@ pub const ABOUT: About = About {
 /// Runs until told to stop. Fails only when the settings are wrong or the hub denies the driver.
 pub async fn run(written: Written, context: Context) -> Result<(), Failure> {
     let config = Config::try_from(written)?;
-    let clients = client::connect(&config).await?;
-    driver::run(config, clients, context).await
+    let door = config.keys.clone().map(|keys| {
+        let origin = config.origin("arn:aws:events:::api-destination");
+        destination::serve(keys, origin, &context)
+    });
+    match (door, &config.queue) {
+        (Some(door), None) => {
+            context.hub.report(Health::Ready).await;
+            door.await
+        }
+        (door, Some(place)) => {
+            let clients = client::connect(&config).await?;
+            let reading = driver::run(&config, place, clients, context.clone());
+            match door {
+                None => reading.await,
+                Some(door) => {
+                    let (read, listened) = tokio::join!(reading, door);
+                    read.and(listened)
+                }
+            }
+        }
+        // The settings are checked: there is something to do.
+        (None, None) => Ok(()),
+    }
 }

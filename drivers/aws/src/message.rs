@@ -17,8 +17,8 @@ pub(crate) const MESSAGE_TYPE: &str = "com.amazonaws.sqs.message";
 /// What all messages of a queue have in common.
 #[derive(Debug, Clone)]
 pub(crate) struct Origin {
-    /// ARN of the queue.
-    pub(crate) queue: String,
+    /// ARN of the queue, or of what else it came from.
+    pub(crate) place: String,
     pub(crate) mode: Mode,
     pub(crate) source: Option<String>,
 }
@@ -86,7 +86,7 @@ impl Origin {
     }
 
     fn unknown(&self, message: Message<'_>) -> Result<Event, EventError> {
-        let source = self.source.as_deref().unwrap_or(&self.queue);
+        let source = self.source.as_deref().unwrap_or(&self.place);
         let mut event = Event::builder(message.id, source, MESSAGE_TYPE);
         if let Some(sent) = message.sent {
             event = event.time(sent);
@@ -116,7 +116,7 @@ mod tests {
 
     fn read(mode: Mode, body: &str) -> Vec<Event> {
         let origin = Origin {
-            queue: QUEUE.to_owned(),
+            place: QUEUE.to_owned(),
             mode,
             source: None,
         };

@@ -5,6 +5,7 @@
 )]
 
 mod delivering;
+mod destination;
 mod living;
 mod making;
 
