@@ -1,5 +1,7 @@
 //! Event drivers: running programs that turn outside happenings into events.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -8,7 +10,7 @@ use crate::absent::{is_false, is_zero, null_is_default};
 use crate::config_item::check_config;
 use crate::name::{check_reference, check_references};
 use crate::resource::resource;
-use crate::{ConfigItem, Status, Tag};
+use crate::{ConfigItem, Invalid, Status, Tag};
 
 /// An event driver: a type with settings. Times are written `created-time`, as the original does.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -45,6 +47,19 @@ pub struct Driver {
     /// `Driver`.
     #[serde(default, deserialize_with = "null_is_default")]
     pub kind: String,
+    /// CloudEvents extensions its program is asked to add to each event, as `K_CE_OVERRIDES`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub extensions: BTreeMap<String, String>,
+    /// It does not run until it is resumed. Set by the hub.
+    #[serde(
+        default,
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "is_false"
+    )]
+    pub paused: bool,
+    /// How its process has fared. Set by the hub, when it is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supervision: Option<Supervision>,
     /// Set by the hub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
@@ -75,8 +90,35 @@ pub struct Driver {
     pub tags: Vec<Tag>,
 }
 
+/// How a driver's process has fared since the hub started. Ages in seconds.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Supervision {
+    /// How often it was started again.
+    pub restarts: u64,
+    /// Since the hub took its last event; absent if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_event_age: Option<u64>,
+    /// How old its last event was when the hub took it, by the event's `time`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag: Option<u64>,
+    /// Since its last checkpoint; absent if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint_age: Option<u64>,
+    /// The last lines it printed; only when it is asked for by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lines: Vec<String>,
+}
+
 resource!(Driver, "Driver", "event driver", times: [created_time, modified_time], check: |driver| {
     check_reference("type", &driver.ty)?;
     check_references("secrets", &driver.secrets)?;
+    for name in driver.extensions.keys() {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
+            let problem = format!("{name:?} is no name of an extension: small letters and digits, at most 64");
+            return Err(Invalid::new("extensions", problem));
+        }
+    }
     check_config(&driver.config)
 });

@@ -41,7 +41,7 @@ pub use config_item::ConfigItem;
 pub use dead_letter::{DeadLetter, FailedAttempt};
 pub use delivery::{BackoffPolicy, DeadLetterSink, DeliverySettings, Order};
 pub use delivery_state::DeliveryState;
-pub use driver::Driver;
+pub use driver::{Driver, Supervision};
 pub use driver_type::DriverType;
 pub use emission::{CLOUD_EVENTS_VERSION, CloudEvent, Emission};
 pub use event_record::EventRecord;

@@ -19,6 +19,8 @@ pub enum Status {
     Error,
     /// Being taken down; disappears when that is done.
     Deleting,
+    /// An event driver that somebody told to wait.
+    Paused,
 }
 
 impl Status {
@@ -31,6 +33,7 @@ impl Status {
             Self::Updating => "UPDATING",
             Self::Error => "ERROR",
             Self::Deleting => "DELETING",
+            Self::Paused => "PAUSED",
         }
     }
 }

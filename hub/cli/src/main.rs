@@ -27,6 +27,7 @@ use clap::Parser as _;
 
 use args::{Cli, Command};
 use commands::Session;
+use commands::driver::Told;
 
 /// How long tasks that were cut off may take to let go of what they hold.
 const LAST_TASKS: Duration = Duration::from_millis(500);
@@ -72,6 +73,9 @@ async fn run(cli: Cli, inherited: dispatch_server::Inherited) -> anyhow::Result<
         Command::Update(args) => commands::update::run(args, &Session::open(global)?).await,
         Command::Apply(args) => commands::apply::run(args, Session::open(global)).await,
         Command::Delete(args) => commands::delete::run(args, Session::open(global)).await,
+        Command::Pause(args) => commands::driver::run(Told::Pause, args, &Session::open(global)?).await,
+        Command::Resume(args) => commands::driver::run(Told::Resume, args, &Session::open(global)?).await,
+        Command::Restart(args) => commands::driver::run(Told::Restart, args, &Session::open(global)?).await,
         Command::Exec(args) => commands::exec::run(args, &Session::open(global)?).await,
         Command::Emit(args) => commands::emit::run(args, &Session::open(global)?).await,
         Command::Unpark(args) => commands::unpark::run(args, &Session::open(global)?).await,

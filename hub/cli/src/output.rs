@@ -18,13 +18,15 @@ pub(crate) enum Format {
     Json,
     /// YAML.
     Yaml,
+    /// A table with more columns, where there are more.
+    Wide,
 }
 
 impl Format {
     /// Prints the value as JSON or YAML, or what `table` makes of it.
     pub(crate) fn print(self, value: &Value, table: impl FnOnce() -> String) -> anyhow::Result<()> {
         match self {
-            Self::Table => out::text(&table())?,
+            Self::Table | Self::Wide => out::text(&table())?,
             Self::Json => out::line(json(value)?)?,
             Self::Yaml => out::text(&yaml(value)?)?,
         }
@@ -34,7 +36,7 @@ impl Format {
     /// Prints one value of a stream: a line of JSON, a YAML document, or what `row` makes of it.
     pub(crate) fn print_next(self, value: &Value, row: impl FnOnce() -> String) -> anyhow::Result<()> {
         match self {
-            Self::Table => out::text(&row())?,
+            Self::Table | Self::Wide => out::text(&row())?,
             Self::Json => out::line(value)?,
             Self::Yaml => out::text(&format!("---\n{}", yaml(value)?))?,
         }

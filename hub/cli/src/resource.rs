@@ -156,6 +156,29 @@ pub(crate) static DRIVER: Kind = Kind {
     },
 };
 
+/// Drivers with how their processes fare.
+pub(crate) fn driver_details(found: &Value) -> String {
+    let more = ["RESTARTS", "LAST EVENT", "LAG", "CHECKPOINT", "LAST LINES"];
+    let mut table = Table::new(&[DRIVER.header, &more].concat());
+    for value in items(found) {
+        let fared = &value["supervision"];
+        let age = |field| match fared[field].as_u64() {
+            Some(seconds) => format!("{seconds}s"),
+            None => String::new(),
+        };
+        let mut row = (DRIVER.row)(value);
+        row.extend([
+            text(fared, "restarts"),
+            age("lastEventAge"),
+            age("lag"),
+            age("checkpointAge"),
+            text(fared, "lines"),
+        ]);
+        table.push(row);
+    }
+    table.render()
+}
+
 /// A subscription.
 pub(crate) static SUBSCRIPTION: Kind = Kind {
     word: "Subscription",
@@ -325,6 +348,19 @@ mod tests {
             "       |      |        |         | debug             |     |",
         ];
         assert_eq!(DRIVER.table(&driver).lines().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_driver_asked_for_alone_shows_how_its_process_fares() {
+        let driver = json!({"name": "tick", "type": "cron", "status": "PAUSED", "secrets": [], "config": [],
+            "supervision": {"restarts": 2, "lastEventAge": 61, "lag": 0, "lines": ["a", "b"]}});
+
+        let expected = [
+            "  NAME | TYPE | STATUS | SECRETS | CONFIG | URL | REASON | RESTARTS | LAST EVENT | LAG | CHECKPOINT | LAST LINES",
+            "  tick | cron | PAUSED |         |        |     |        |        2 | 61s        | 0s  |            | a",
+            "       |      |        |         |        |     |        |          |            |     |            | b",
+        ];
+        assert_eq!(driver_details(&driver).lines().collect::<Vec<_>>(), expected);
     }
 
     #[test]

@@ -73,6 +73,7 @@ pub(crate) static DRIVER: Shape = Object(&[
     ("kind", Any),
     ("name", Any),
     ("type", Any),
+    ("extensions", Any),
     ("config", CONFIG),
     ("secrets", Any),
     ("tags", TAGS),

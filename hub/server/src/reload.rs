@@ -79,6 +79,8 @@ impl Reload {
         current.log = new.log;
         current.limits = Limits {
             lane_events: current.limits.lane_events,
+            driver_memory: current.limits.driver_memory,
+            driver_files: current.limits.driver_files,
             gateway_body_bytes: current.limits.gateway_body_bytes,
             ..new.limits
         };

@@ -300,3 +300,77 @@ async fn types_and_drivers_are_created_changed_and_deleted_with_the_originals_an
     assert_eq!(hub.get(TYPES).await, json!([]));
     hub.stop().await;
 }
+
+#[tokio::test]
+async fn a_token_is_good_for_its_own_driver_only() {
+    let one = Spoken::start().await;
+    let body = json!({"name": "other", "type": "ticker"});
+    std::fs::remove_file(one.folder.path().join("token")).unwrap();
+    let (status, other) = one.hub.post_json(DRIVERS, &body).await;
+    assert_eq!(status, StatusCode::CREATED);
+    let door = format!("/v1/sink/{}", other["id"].as_str().unwrap());
+
+    let as_other = Spoken { door, ..one };
+    let events = json!([event("a", "t")]);
+
+    let token = as_other.token.clone();
+    assert_eq!(
+        as_other.emit(Some(&token), None, &events).await.0,
+        StatusCode::UNAUTHORIZED
+    );
+    assert_eq!(as_other.checkpoint(&token).await.0, StatusCode::UNAUTHORIZED);
+    as_other.hub.stop().await;
+}
+
+#[tokio::test]
+async fn a_driver_is_paused_resumed_and_restarted_and_stays_paused_over_a_restart_of_the_hub() {
+    let driver = Spoken::start().await;
+    let tell = async |hub: &Hub, what: &str| hub.post_json(&format!("{DRIVERS}/d/{what}"), &json!({})).await;
+    let one = format!("{DRIVERS}/d");
+    driver
+        .emit(Some(&driver.token), Some("cGFnZSA3"), &json!([event("a", "t")]))
+        .await;
+
+    let (status, said) = tell(&driver.hub, "pause").await;
+    assert_eq!((status, &said["paused"]), (StatusCode::OK, &json!(true)));
+    let old = driver.checkpoint(&driver.token).await.0;
+    assert_eq!(old, StatusCode::UNAUTHORIZED, "its process has ended");
+    let hub = driver.hub.restart().await;
+    hub.until(&one, |d| d["status"] == "PAUSED").await;
+    assert_eq!(tell(&hub, "restart").await.0, StatusCode::CONFLICT);
+
+    assert_eq!(tell(&hub, "resume").await.0, StatusCode::OK);
+    hub.until(&one, |d| d["status"] == "READY").await;
+    assert_eq!(tell(&hub, "restart").await.0, StatusCode::OK);
+    let shown = hub
+        .until(&one, |d| {
+            d["supervision"]["restarts"] == 1 && d["status"] == "READY"
+        })
+        .await;
+    assert!(shown["paused"].is_null(), "{shown}");
+    assert_eq!(
+        hub.post_json(&format!("{DRIVERS}/nobody/pause"), &json!({}))
+            .await
+            .0,
+        StatusCode::NOT_FOUND
+    );
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn how_old_a_drivers_last_event_and_checkpoint_are_is_shown() {
+    let driver = Spoken::start().await;
+    let mut late = event("a", "t");
+    late["time"] = json!((chrono::Utc::now() - chrono::TimeDelta::seconds(100)).to_rfc3339());
+
+    let taken = driver
+        .emit(Some(&driver.token), Some("cGFnZSA3"), &json!([late]))
+        .await;
+
+    assert_eq!(taken.0, StatusCode::ACCEPTED);
+    let shown = driver.hub.get(&format!("{DRIVERS}/d")).await;
+    let age = |field: &str| shown["supervision"][field].as_u64().unwrap();
+    assert!((100..160).contains(&age("lag")), "{shown}");
+    assert!(age("lastEventAge") < 60 && age("checkpointAge") < 60, "{shown}");
+    driver.hub.stop().await;
+}

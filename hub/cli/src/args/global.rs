@@ -34,7 +34,7 @@ pub(crate) struct Global {
     /// Accept any TLS certificate [env: DISPATCH_INSECURE]
     #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub(crate) insecure: Option<bool>,
-    /// Print json or yaml instead of a table [env: DISPATCH_OUTPUT]
+    /// Print json or yaml instead of a table, or a wide table [env: DISPATCH_OUTPUT]
     #[arg(
         long,
         short,
@@ -95,7 +95,8 @@ impl Global {
             (None, Some(text)) => match text.as_str() {
                 "json" => Ok(Format::Json),
                 "yaml" => Ok(Format::Yaml),
-                _ => bail!("DISPATCH_OUTPUT is {text:?}: json or yaml"),
+                "wide" => Ok(Format::Wide),
+                _ => bail!("DISPATCH_OUTPUT is {text:?}: json, yaml or wide"),
             },
             (None, None) => Ok(Format::Table),
         }

@@ -5,8 +5,8 @@ pub(crate) mod global;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    apply, backup, completion, context, create, delete, emit, exec, get, journal, redrive, server, unpark,
-    update, version,
+    apply, backup, completion, context, create, delete, driver, emit, exec, get, journal, redrive, server,
+    unpark, update, version,
 };
 use global::Global;
 
@@ -41,6 +41,12 @@ pub(crate) enum Command {
     Apply(apply::Args),
     /// Delete resources
     Delete(delete::Args),
+    /// Stop an event driver until it is resumed
+    Pause(driver::Args),
+    /// Let a paused event driver go on
+    Resume(driver::Args),
+    /// Stop an event driver and start it again
+    Restart(driver::Args),
     /// Run a function
     Exec(exec::Args),
     /// Send an event

@@ -35,7 +35,7 @@ pub(crate) async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     let run = session.client.post(route, &body).await?;
     match session.format {
         Format::Yaml => session.format.print(&run, String::new),
-        Format::Table | Format::Json => Ok(out::line(output::json(&run)?)?),
+        Format::Table | Format::Wide | Format::Json => Ok(out::line(output::json(&run)?)?),
     }
 }
 

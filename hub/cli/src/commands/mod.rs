@@ -7,6 +7,7 @@ pub(crate) mod completion;
 pub(crate) mod context;
 pub(crate) mod create;
 pub(crate) mod delete;
+pub(crate) mod driver;
 pub(crate) mod emit;
 pub(crate) mod exec;
 pub(crate) mod get;
@@ -27,6 +28,8 @@ pub(crate) struct Session {
     pub(crate) client: Client,
     /// How results are printed.
     pub(crate) format: Format,
+    /// Whether a table may have all its columns.
+    pub(crate) wide: bool,
 }
 
 impl Session {
@@ -35,7 +38,11 @@ impl Session {
         let settings = global.settings()?;
         Ok(Self {
             client: Client::new(&settings)?,
-            format: settings.format,
+            wide: settings.format == Format::Wide,
+            format: match settings.format {
+                Format::Wide => Format::Table,
+                format => format,
+            },
         })
     }
 }

@@ -22,6 +22,12 @@ pub struct Limits {
     /// Bytes of request bodies that are held at once, over all connections.
     #[serde(deserialize_with = "at_least_one")]
     pub inflight_bytes: usize,
+    /// Bytes of memory one process of a driver may have for its data.
+    #[serde(deserialize_with = "at_least_one")]
+    pub driver_memory: usize,
+    /// Files and sockets one process of a driver may have open.
+    #[serde(deserialize_with = "at_least_one")]
+    pub driver_files: usize,
     /// Bytes of one request that the gateway passes on to a driver.
     #[serde(deserialize_with = "at_least_one")]
     pub gateway_body_bytes: usize,
@@ -44,6 +50,8 @@ impl Default for Limits {
             batch_events: 1000,
             connections: 4096,
             inflight_bytes: 64 << 20,
+            driver_memory: 2 << 30,
+            driver_files: 1024,
             gateway_body_bytes: 32 << 20,
             lane_events: 1024,
             drain: Duration::from_secs(5),

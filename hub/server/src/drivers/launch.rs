@@ -89,6 +89,10 @@ impl Launch {
             (super::leftovers::MARK, setting.supervisor.to_owned()),
         ];
         env.extend(said.map(|(name, value)| (name.to_owned(), plain(value))));
+        if !driver.extensions.is_empty() {
+            let overrides = serde_json::json!({"extensions": driver.extensions});
+            env.insert("K_CE_OVERRIDES".to_owned(), plain(overrides.to_string()));
+        }
         if let Some(port) = setting.port {
             env.insert("PORT".to_owned(), plain(port.to_string()));
         }

@@ -6,12 +6,14 @@
 //! arguments and a token of their own (`launch.rs`). Where a driver listens is in `address.rs`. Read `supervise.rs` next.
 
 mod address;
+mod commands;
 mod launch;
 mod leftovers;
 mod lines;
 mod preview;
 mod process;
 mod program;
+mod record;
 mod slot;
 mod supervise;
 
@@ -33,7 +35,9 @@ use crate::hub::{App, Foundation};
 use crate::rest::error::ApiError;
 use address::Addresses;
 pub(crate) use address::WrongAddress;
+use process::Caps;
 use program::Places;
+use record::Record;
 use slot::Slot;
 use supervise::TypeError;
 
@@ -64,6 +68,7 @@ pub(crate) struct DriverIdentity {
 struct Shared {
     store: Store,
     addresses: Addresses,
+    caps: Caps,
     /// Requests that are passed on to drivers.
     passing: Arc<Semaphore>,
     places: Places,
@@ -90,17 +95,29 @@ impl Drivers {
         Self::with(
             foundation.store.clone(),
             Addresses::of(foundation),
+            Caps {
+                memory: config.limits.driver_memory,
+                files: config.limits.driver_files,
+            },
             Places::of_this_process(config.plugins.as_deref()),
             &config.data,
             foundation.tasks.clone(),
         )
     }
 
-    fn with(store: Store, addresses: Addresses, places: Places, data: &Path, tasks: TaskTracker) -> Self {
+    fn with(
+        store: Store,
+        addresses: Addresses,
+        caps: Caps,
+        places: Places,
+        data: &Path,
+        tasks: TaskTracker,
+    ) -> Self {
         let data = data.canonicalize().unwrap_or_else(|_| data.to_owned());
         Self(Arc::new(Shared {
             store,
             addresses,
+            caps,
             passing: Arc::new(Semaphore::new(MOST_PASSING)),
             places,
             supervisor: data.display().to_string(),
@@ -161,6 +178,19 @@ impl Drivers {
         }
     }
 
+    /// Events of the driver are durable, and perhaps a checkpoint.
+    pub(crate) fn emitted(&self, id: Uuid, events: Option<Option<Duration>>, checkpoint: bool) {
+        if let Some(slot) = self.slot(id) {
+            if let Some(lag) = events {
+                slot.record.emitted(lag);
+            }
+            if checkpoint {
+                slot.record.checkpointed();
+            }
+            slot.contact.notify_one();
+        }
+    }
+
     /// The driver says how it is: `None` is well.
     pub(crate) fn reported(&self, id: Uuid, problem: Option<&str>) {
         if let Some(slot) = self.slot(id) {
@@ -211,6 +241,11 @@ impl Drivers {
         driver: Driver,
     ) -> Result<Driver, ApiError> {
         let (driver, ticks) = self.checked(organization, driver).await?;
+        let before: Driver = self.0.store.get(organization, name).await?;
+        let driver = Driver {
+            paused: before.paused,
+            ..driver
+        };
         let updated = self.0.store.update(organization, name, driver).await?;
         self.put(organization, &updated);
         let shown = self.shown(updated, Detail::Summary);
@@ -259,6 +294,8 @@ impl Drivers {
             next_ticks: None,
             url: None,
             expose: false,
+            paused: false,
+            supervision: None,
             ..driver
         };
         Ok((stored, ticks))
@@ -271,8 +308,9 @@ impl Drivers {
             id: driver.id,
             name: driver.name.as_str().into(),
         };
-        let slot = Arc::new(Slot::new(identity));
         let mut slots = self.slots();
+        let record: Option<Arc<Record>> = slots.get(&driver.id).map(|before| before.record.clone());
+        let slot = Arc::new(Slot::new(identity, record.unwrap_or_default()));
         if self.0.stopping.load(Ordering::SeqCst) {
             return;
         }
@@ -296,13 +334,14 @@ impl Drivers {
         driver.status = Some(state.status);
         driver.expose = state.exposed;
         driver.url = state.listen.map(|_| self.0.addresses.public(&slot.identity));
-        driver.reason = state.reason.map(|reason| {
-            let lines = match detail {
-                Detail::Summary => Vec::new(),
-                Detail::Lines => slot.lines.last(SHOWN_LINES),
-            };
-            std::iter::once(reason).chain(lines).collect()
-        });
+        let lines = match detail {
+            Detail::Summary => Vec::new(),
+            Detail::Lines => slot.lines.last(SHOWN_LINES),
+        };
+        driver.supervision = Some(slot.record.shown(lines.clone()));
+        driver.reason = state
+            .reason
+            .map(|reason| std::iter::once(reason).chain(lines).collect());
         driver
     }
 

@@ -5,7 +5,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use dispatch_contract::ExposeSecret as _;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process_group, prlimit};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::task::JoinSet;
 
@@ -14,6 +14,15 @@ use super::lines::Lines;
 
 /// How long the last lines of a dead process may take to arrive.
 const LAST_LINES: Duration = Duration::from_millis(500);
+
+/// What one process may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Caps {
+    /// Bytes of data.
+    pub(crate) memory: usize,
+    /// Open files.
+    pub(crate) files: usize,
+}
 
 /// A running process. Dropping it kills the group.
 pub(crate) struct Process {
@@ -28,6 +37,7 @@ impl Process {
     /// Starts the program; `log` gets its lines.
     pub(crate) fn start(
         launch: &Launch,
+        caps: Caps,
         lines: &Lines,
         log: impl Fn(&str) + Clone + Send + Sync + 'static,
     ) -> io::Result<Self> {
@@ -43,6 +53,10 @@ impl Process {
             .process_group(0)
             .kill_on_drop(true);
         let mut child = command.spawn()?;
+        let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        if group.is_some() {
+            cap(group, caps);
+        }
         let mut readers = JoinSet::new();
         if let Some(out) = child.stdout.take() {
             readers.spawn(lines.clone().read(out, log.clone()));
@@ -51,7 +65,7 @@ impl Process {
             readers.spawn(lines.clone().read(err, log));
         }
         Ok(Self {
-            group: child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)),
+            group,
             _alive: child.stdin.take(),
             child,
             readers,
@@ -89,6 +103,23 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.signal(Signal::KILL);
+    }
+}
+
+/// Bounds a process that was just started, as far as the hub's own bounds go; what it starts inherits them.
+fn cap(process: Option<Pid>, caps: Caps) {
+    for (resource, most) in [(Resource::Data, caps.memory), (Resource::Nofile, caps.files)] {
+        let most = getrlimit(resource)
+            .maximum
+            .map_or(most as u64, |hard| hard.min(most as u64));
+        let limit = Rlimit {
+            current: Some(most),
+            maximum: Some(most),
+        };
+        // One that has ended already needs no bound.
+        if let Err(error) = prlimit(process, resource, limit) {
+            tracing::debug!(%error, "a driver's process cannot be bounded");
+        }
     }
 }
 

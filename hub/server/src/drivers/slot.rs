@@ -1,7 +1,7 @@
 //! One driver as the hub sees it while it runs: who it is, its token, its state, its last lines.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dispatch_contract::{ExposeSecret as _, SecretString};
 use dispatch_schemas::Status;
@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::DriverIdentity;
 use super::lines::Lines;
+use super::record::Record;
 
 /// Longest reason a driver may report, in characters.
 const LONGEST_REASON: usize = 500;
@@ -18,8 +19,10 @@ const LONGEST_REASON: usize = 500;
 /// A driver that is supervised.
 pub(crate) struct Slot {
     pub(crate) identity: DriverIdentity,
-    /// New for each slot, known to this driver only.
-    pub(crate) token: SecretString,
+    /// New for each process, known to it only; none while there is no process.
+    token: Mutex<Option<SecretString>>,
+    /// What it has done so far.
+    pub(crate) record: Arc<Record>,
     pub(crate) lines: Lines,
     /// Somebody wants it to end.
     pub(crate) stop: CancellationToken,
@@ -46,11 +49,12 @@ pub(crate) struct State {
 }
 
 impl Slot {
-    pub(crate) fn new(identity: DriverIdentity) -> Self {
-        let random = || Uuid::new_v4().simple().to_string();
+    /// A driver that goes on with what it has done before.
+    pub(crate) fn new(identity: DriverIdentity, record: Arc<Record>) -> Self {
         Self {
             identity,
-            token: SecretString::from(random() + &random()),
+            token: Mutex::default(),
+            record,
             lines: Lines::default(),
             stop: CancellationToken::new(),
             ended: CancellationToken::new(),
@@ -87,6 +91,25 @@ impl Slot {
         self.lock().listen = Some(address);
     }
 
+    /// A token for the process that begins; the one before is refused from now on.
+    pub(crate) fn renew_token(&self) -> SecretString {
+        let random = || Uuid::new_v4().simple().to_string();
+        let token = SecretString::from(random() + &random());
+        *self.token() = Some(token.clone());
+        token
+    }
+
+    /// There is no process any more that could have it.
+    pub(crate) fn revoke_token(&self) {
+        *self.token() = None;
+    }
+
+    /// Somebody told it to wait.
+    pub(crate) fn pauses(&self) {
+        let mut state = self.lock();
+        (state.status, state.reason, state.listen) = (Status::Paused, None, None);
+    }
+
     /// It runs.
     pub(crate) fn runs(&self) {
         let mut state = self.lock();
@@ -120,12 +143,20 @@ impl Slot {
 
     /// Whether this is the slot's token; takes as long for a wrong one as for the right one.
     pub(crate) fn admits(&self, token: &str) -> bool {
-        let (own, given) = (self.token.expose_secret().as_bytes(), token.as_bytes());
+        let own = self.token();
+        let Some(own) = own.as_ref() else {
+            return false;
+        };
+        let (own, given) = (own.expose_secret().as_bytes(), token.as_bytes());
         let different = own.iter().zip(given).fold(0, |all, (a, b)| all | (a ^ b));
         std::hint::black_box(different) == 0 && own.len() == given.len()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn token(&self) -> MutexGuard<'_, Option<SecretString>> {
+        self.token.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -144,27 +175,36 @@ mod tests {
     use super::*;
 
     fn slot() -> Slot {
-        Slot::new(DriverIdentity {
-            organization: "dispatch".into(),
-            id: Uuid::nil(),
-            name: "d".into(),
-        })
+        Slot::new(
+            DriverIdentity {
+                organization: "dispatch".into(),
+                id: Uuid::nil(),
+                name: "d".into(),
+            },
+            Arc::default(),
+        )
     }
 
     #[test]
     fn only_its_own_token_is_admitted() {
         let (one, other) = (slot(), slot());
-        let token = one.token.expose_secret();
+        assert!(!one.admits(""), "there is no process yet");
+        let old = one.renew_token();
+        let (token, others) = (one.renew_token(), other.renew_token());
+        let token = token.expose_secret();
         assert!(one.admits(token));
         for wrong in [
             "",
             "x",
             &token[1..],
             &format!("{token}x"),
-            other.token.expose_secret(),
+            others.expose_secret(),
+            old.expose_secret(),
         ] {
             assert!(!one.admits(wrong), "{wrong}");
         }
+        one.revoke_token();
+        assert!(!one.admits(token));
     }
 
     #[test]

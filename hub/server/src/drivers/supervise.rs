@@ -1,7 +1,7 @@
 //! The life of a driver: start its program, see it run, start it again when it ends, until somebody wants it to
 //! stop.
 //!
-//! Each start reads the driver, its type and its secrets anew, so a changed secret counts from the next start on.
+//! Each start reads the driver, its type and its secrets anew and makes a new token: the one before is refused.
 //! Waits double from 0.5 s to a minute and begin again at the shortest after a minute of running. A program on the SDK
 //! that ends with code 1 says that its settings are wrong: it waits the full minute.
 
@@ -79,19 +79,26 @@ pub(crate) async fn supervise(shared: Arc<Shared>, slot: Arc<Slot>) {
     let mut backoff = FIRST_WAIT;
     while !slot.stop.is_cancelled() {
         let wait = match prepare(&shared, &slot).await {
-            Ok(None) => break,
-            Ok(Some(Prepared { launch, ours, listen })) => match run(&shared, &slot, &launch, listen).await {
-                Ran::Stopped => break,
-                Ran::Ended { settled: true, .. } => {
-                    backoff = FIRST_WAIT;
-                    backoff
+            Ok(Next::Gone) => break,
+            Ok(Next::Paused) => {
+                slot.pauses();
+                slot.stop.cancelled().await;
+                break;
+            }
+            Ok(Next::Start(Prepared { launch, ours, listen })) => {
+                match run(&shared, &slot, &launch, listen).await {
+                    Ran::Stopped => break,
+                    Ran::Ended { settled: true, .. } => {
+                        backoff = FIRST_WAIT;
+                        backoff
+                    }
+                    Ran::Ended {
+                        code: Some(WRONG_SETTINGS),
+                        ..
+                    } if ours => LONGEST_WAIT,
+                    Ran::Ended { .. } => backoff,
                 }
-                Ran::Ended {
-                    code: Some(WRONG_SETTINGS),
-                    ..
-                } if ours => LONGEST_WAIT,
-                Ran::Ended { .. } => backoff,
-            },
+            }
             Err(reason) => {
                 tracing::warn!(driver = %slot.identity.name, organization = %slot.identity.organization, "cannot start: {reason}");
                 slot.failed(reason);
@@ -106,6 +113,15 @@ pub(crate) async fn supervise(shared: Arc<Shared>, slot: Arc<Slot>) {
     }
 }
 
+/// What to do next.
+enum Next {
+    Start(Prepared),
+    /// It is not to run for now.
+    Paused,
+    /// The driver is gone.
+    Gone,
+}
+
 /// What to start.
 struct Prepared {
     launch: Launch,
@@ -115,12 +131,15 @@ struct Prepared {
     listen: Option<SocketAddr>,
 }
 
-/// Reads all that a start needs. `None`: the driver is gone.
-async fn prepare(shared: &Shared, slot: &Slot) -> Result<Option<Prepared>, String> {
+/// Reads all that a start needs.
+async fn prepare(shared: &Shared, slot: &Slot) -> Result<Next, String> {
     let found = shared.store.find::<Driver>(slot.identity.id).await;
     let Some((organization, driver)) = found.map_err(|e| e.to_string())? else {
-        return Ok(None);
+        return Ok(Next::Gone);
     };
+    if driver.paused {
+        return Ok(Next::Paused);
+    }
     let kind = shared
         .kind(&organization, &driver.ty)
         .await
@@ -139,6 +158,7 @@ async fn prepare(shared: &Shared, slot: &Slot) -> Result<Option<Prepared>, Strin
         true => Some(address::free().map_err(|e| format!("no port is free for it to listen on: {e}"))?),
         false => None,
     };
+    let token = slot.renew_token();
     let setting = Setting {
         driver: &driver,
         defaults: &kind.defaults,
@@ -146,11 +166,11 @@ async fn prepare(shared: &Shared, slot: &Slot) -> Result<Option<Prepared>, Strin
         hub: shared.addresses.api,
         public_url: shared.addresses.public(&slot.identity),
         port: listen.map(|address| address.port()),
-        token: &slot.token,
+        token: &token,
         supervisor: &shared.supervisor,
     };
     let launch = Launch::new(&kind.program, &setting, |name| std::env::var(name).ok());
-    Ok(Some(Prepared {
+    Ok(Next::Start(Prepared {
         launch,
         ours: kind.program.driver.is_some(),
         listen,
@@ -170,7 +190,8 @@ async fn run(shared: &Shared, slot: &Slot, launch: &Launch, listen: Option<Socke
     let log = move |line: &str| tracing::info!(%driver, %organization, "{line}");
     slot.began(listen);
     let began = Instant::now();
-    let mut process = match Process::start(launch, &slot.lines, log) {
+    slot.record.started();
+    let mut process = match Process::start(launch, shared.caps, &slot.lines, log) {
         Ok(process) => process,
         Err(error) => {
             return ended(
@@ -187,6 +208,7 @@ async fn run(shared: &Shared, slot: &Slot, launch: &Launch, listen: Option<Socke
         tokio::select! {
             () = slot.stop.cancelled() => {
                 process.stop(shared.grace()).await;
+                slot.revoke_token();
                 return Ran::Stopped;
             }
             status = process.ended() => {
@@ -206,6 +228,7 @@ async fn run(shared: &Shared, slot: &Slot, launch: &Launch, listen: Option<Socke
 }
 
 fn ended(slot: &Slot, reason: String, code: Option<i32>, settled: bool) -> Ran {
+    slot.revoke_token();
     tracing::warn!(driver = %slot.identity.name, organization = %slot.identity.organization, "{reason}");
     slot.failed(reason);
     Ran::Ended { code, settled }

@@ -4,7 +4,6 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use dispatch_contract::ExposeSecret as _;
 use dispatch_schemas::{DriverType, Secret, SecretText};
 
 use super::*;
@@ -28,6 +27,10 @@ impl Bench {
                 "127.0.0.1:8081".parse().unwrap(),
                 None,
             ),
+            Caps {
+                memory: 256 << 20,
+                files: 99,
+            },
             Places::in_folder(folder.path()),
             folder.path(),
             TaskTracker::new(),
@@ -240,15 +243,13 @@ async fn a_driver_gets_its_settings_its_secrets_and_the_way_to_the_hub_and_nothi
         "{env}"
     );
     let slot = bench.drivers.slot(created.id).unwrap();
-    assert!(
-        has(&format!("DISPATCH_TOKEN={}", slot.token.expose_secret())),
-        "{env}"
-    );
+    let token = env
+        .lines()
+        .find_map(|l| l.strip_prefix("DISPATCH_TOKEN="))
+        .unwrap();
+    assert!(slot.admits(token), "{env}");
     assert!(!env.contains("CARGO"), "{env}");
-    assert_eq!(
-        bench.drivers.by_token(slot.token.expose_secret()).unwrap().id,
-        created.id
-    );
+    assert_eq!(bench.drivers.by_token(token).unwrap().id, created.id);
     assert!(bench.drivers.by_token("").is_none());
     bench.drivers.stop().await;
 }
@@ -378,5 +379,112 @@ async fn a_schedule_shows_its_next_ticks_and_wrong_settings_are_refused_in_the_p
         refused.message
     );
     assert_eq!(created.next_ticks.unwrap(), ["a", "b", "c"]);
+    bench.drivers.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_is_new_with_each_start_and_the_one_before_is_refused() {
+    let bench = Bench::new();
+    bench
+        .register("echo $DISPATCH_TOKEN >> $HERE/tokens; [ $(wc -l < $HERE/tokens) -ge 2 ] || exit 3; exec sleep 1000")
+        .await;
+    let id = bench.create(driver("t")).await.id;
+
+    bench
+        .until("two starts", async || bench.read("tokens").lines().count() == 2)
+        .await;
+
+    let tokens = bench.read("tokens");
+    let tokens: Vec<&str> = tokens.lines().collect();
+    assert!(bench.drivers.admits(id, tokens[1]));
+    assert!(!bench.drivers.admits(id, tokens[0]));
+    assert!(bench.drivers.by_token(tokens[0]).is_none());
+    assert_eq!(bench.shown().await.supervision.unwrap().restarts, 1);
+    bench.drivers.stop().await;
+}
+
+#[tokio::test]
+async fn a_paused_driver_does_not_run_until_it_is_resumed() {
+    let bench = Bench::new();
+    bench
+        .register("echo start >> $HERE/starts; echo $$ > $HERE/pid; exec sleep 1000")
+        .await;
+    bench.create(driver("t")).await;
+    bench.until_status(Status::Ready).await;
+    let pid = bench.read("pid");
+
+    let paused = bench.drivers.pause("dispatch", "d").await.unwrap();
+    assert!(paused.paused && !alive(&pid));
+    bench.until_status(Status::Paused).await;
+    let refused = bench.drivers.restart("dispatch", "d").await.unwrap_err();
+    assert_eq!(refused.status.as_u16(), 409);
+    bench.drivers.start_all().await;
+    bench.until_status(Status::Paused).await;
+    bench.drivers.update("dispatch", "d", driver("t")).await.unwrap();
+    bench.until_status(Status::Paused).await;
+    assert_eq!(bench.read("starts").lines().count(), 1);
+
+    bench.drivers.resume("dispatch", "d").await.unwrap();
+    bench.until_status(Status::Ready).await;
+    bench.drivers.restart("dispatch", "d").await.unwrap();
+    bench
+        .until("a third start", async || {
+            bench.read("starts").lines().count() == 3
+        })
+        .await;
+    bench.drivers.stop().await;
+}
+
+#[tokio::test]
+async fn a_changed_secret_reaches_the_driver() {
+    let bench = Bench::new();
+    bench
+        .register("echo $PASSWORD >> $HERE/seen; exec sleep 1000")
+        .await;
+    let secret = |value: &str| Secret {
+        name: "s".to_owned(),
+        secrets: [("password".to_owned(), SecretText::new(value))].into(),
+        ..Secret::default()
+    };
+    bench.store.create("dispatch", &secret("old")).await.unwrap();
+    let with_secret = Driver {
+        secrets: vec!["s".to_owned()],
+        ..driver("t")
+    };
+    bench.create(with_secret).await;
+    bench
+        .until("the old one", async || bench.read("seen") == "old\n")
+        .await;
+
+    bench.store.update("dispatch", "s", secret("new")).await.unwrap();
+    bench.drivers.secret_changed("dispatch", "s").await.unwrap();
+    bench.drivers.secret_changed("dispatch", "other").await.unwrap();
+
+    bench
+        .until("the new one", async || bench.read("seen") == "old\nnew\n")
+        .await;
+    bench.drivers.stop().await;
+}
+
+#[tokio::test]
+async fn a_driver_has_no_more_memory_and_files_than_it_may() {
+    let bench = Bench::new();
+    bench
+        .register(
+            r#"while [ "$(ulimit -n)" != 99 ]; do sleep 0.02; done
+            python3 -c 'bytearray(1 << 30)' 2> $HERE/python || echo ended > $HERE/ended; exec sleep 1000"#,
+        )
+        .await;
+
+    bench.create(driver("t")).await;
+
+    bench
+        .until("an end", async || bench.read("ended") == "ended\n")
+        .await;
+    assert!(
+        bench.read("python").contains("MemoryError"),
+        "{}",
+        bench.read("python")
+    );
     bench.drivers.stop().await;
 }

@@ -18,6 +18,9 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list, add))
         .routes(routes!(get, update, delete))
+        .routes(routes!(pause))
+        .routes(routes!(resume))
+        .routes(routes!(restart))
 }
 
 /// All event drivers of the organization.
@@ -83,4 +86,40 @@ async fn delete(
     Path(name): Path<String>,
 ) -> Result<Json<Driver>, ApiError> {
     Ok(Json(app.drivers.delete(&organization, &name).await?))
+}
+
+/// Stops a driver until it is resumed, over restarts of the hub too. Answers when its process has ended.
+#[utoipa::path(post, path = "/v1/event/drivers/{driverName}/pause", tag = "driver", operation_id = "pauseDriver",
+    params(("driverName" = String, Path, description = "Name of the driver")),
+    responses((status = 200, body = Driver), (status = 404, body = dispatch_schemas::Error)))]
+async fn pause(
+    State(app): State<App>,
+    Organization(organization): Organization,
+    Path(name): Path<String>,
+) -> Result<Json<Driver>, ApiError> {
+    Ok(Json(app.drivers.pause(&organization, &name).await?))
+}
+
+/// Lets a paused driver go on from its last checkpoint.
+#[utoipa::path(post, path = "/v1/event/drivers/{driverName}/resume", tag = "driver", operation_id = "resumeDriver",
+    params(("driverName" = String, Path, description = "Name of the driver")),
+    responses((status = 200, body = Driver), (status = 404, body = dispatch_schemas::Error)))]
+async fn resume(
+    State(app): State<App>,
+    Organization(organization): Organization,
+    Path(name): Path<String>,
+) -> Result<Json<Driver>, ApiError> {
+    Ok(Json(app.drivers.resume(&organization, &name).await?))
+}
+
+/// Stops a driver and starts it again, with a new token.
+#[utoipa::path(post, path = "/v1/event/drivers/{driverName}/restart", tag = "driver", operation_id = "restartDriver",
+    params(("driverName" = String, Path, description = "Name of the driver")),
+    responses((status = 200, body = Driver), (status = 404, body = dispatch_schemas::Error), (status = 409, description = "It is paused", body = dispatch_schemas::Error)))]
+async fn restart(
+    State(app): State<App>,
+    Organization(organization): Organization,
+    Path(name): Path<String>,
+) -> Result<Json<Driver>, ApiError> {
+    Ok(Json(app.drivers.restart(&organization, &name).await?))
 }

@@ -77,6 +77,7 @@ async fn ingest(
     let (parts, body) = request.into_parts();
     let mut emissions = read(&app, &parts.headers, body, true).await?;
     append(&app, &driver.organization, &mut emissions).await?;
+    app.drivers.emitted(driver.id, Some(None), false);
     Ok(Json(match <[Emission; 1]>::try_from(emissions) {
         Ok([one]) => Echo::One(Box::new(one)),
         Err(several) => Echo::Several(several),
@@ -108,7 +109,12 @@ async fn read(app: &App, headers: &HeaderMap, body: Body, several: bool) -> Resu
     Ok(emissions)
 }
 
-async fn append(app: &App, organization: &Arc<str>, emissions: &mut [Emission]) -> Result<(), ApiError> {
+/// Makes them durable, all or none, and gives each its id.
+pub(super) async fn append(
+    app: &App,
+    organization: &Arc<str>,
+    emissions: &mut [Emission],
+) -> Result<(), ApiError> {
     let (batch, limits) = (emissions.len() > 1, app.limits.load());
     let one = |(index, emission): (usize, &Emission)| -> Result<Event, EventError> {
         let event =
@@ -126,6 +132,6 @@ async fn append(app: &App, organization: &Arc<str>, emissions: &mut [Emission]) 
     Ok(())
 }
 
-fn invalid(problem: String) -> ApiError {
+pub(super) fn invalid(problem: String) -> ApiError {
     ApiError::bad_request(format!("Error validating event: {problem}"))
 }

@@ -22,6 +22,7 @@ mod plain;
 mod reload;
 mod runs;
 mod secrets;
+mod sidecar;
 mod sink;
 mod subscriptions;
 mod tags;
@@ -65,6 +66,7 @@ fn documented() -> OpenApiRouter<App> {
         .merge(runs::routes())
         .merge(driver_types::routes())
         .merge(drivers::routes())
+        .merge(sidecar::routes())
         .merge(sink::routes())
         .merge(subscriptions::routes())
         .merge(secrets::routes())

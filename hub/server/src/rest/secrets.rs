@@ -1,27 +1,35 @@
 //! Secrets: values for functions and drivers, returned to whoever may ask for them.
 //!
-//! The values are in no log line and in no error. Functions read them with each call; a driver gets those it
-//! was started with.
+//! The values are in no log line and in no error. Functions read them with each call; a driver whose secret is
+//! changed is started again with the new values.
 
 use axum::Json;
 use axum::extract::{FromRef, Path, State};
 use axum::http::StatusCode;
-use dispatch_schemas::{Resource as _, Secret};
+use dispatch_schemas::{Resource as _, Secret, SecretText};
 use dispatch_store::Store;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::error::ApiError;
 use super::organization::Organization;
+use crate::drivers::Drivers;
 use crate::hub::App;
 
 /// What these routes need of the hub.
 #[derive(Clone)]
-struct Secrets(Store);
+struct Secrets {
+    store: Store,
+    /// Who is told of changes.
+    drivers: Option<Drivers>,
+}
 
 impl FromRef<App> for Secrets {
     fn from_ref(app: &App) -> Self {
-        Self(app.store.clone())
+        Self {
+            store: app.store.clone(),
+            drivers: Some(app.drivers.clone()),
+        }
     }
 }
 
@@ -44,7 +52,7 @@ where
 #[utoipa::path(get, path = "/v1/secret/", tag = "secret", operation_id = "getSecrets",
     responses((status = 200, body = [Secret]), (status = 400, body = dispatch_schemas::Error)))]
 async fn list(
-    State(Secrets(store)): State<Secrets>,
+    State(Secrets { store, .. }): State<Secrets>,
     Organization(organization): Organization,
 ) -> Result<Json<Vec<Secret>>, ApiError> {
     Ok(Json(store.list(&organization).await?))
@@ -54,7 +62,7 @@ async fn list(
 #[utoipa::path(post, path = "/v1/secret/", tag = "secret", operation_id = "addSecret", request_body = Secret,
     responses((status = 201, body = Secret), (status = 400, body = dispatch_schemas::Error), (status = 409, body = dispatch_schemas::Error)))]
 async fn add(
-    State(Secrets(store)): State<Secrets>,
+    State(Secrets { store, .. }): State<Secrets>,
     Organization(organization): Organization,
     Json(secret): Json<Secret>,
 ) -> Result<(StatusCode, Json<Secret>), ApiError> {
@@ -68,7 +76,7 @@ async fn add(
     params(("secretName" = String, Path, description = "Name of the secret")),
     responses((status = 200, body = Secret), (status = 404, body = dispatch_schemas::Error)))]
 async fn get(
-    State(Secrets(store)): State<Secrets>,
+    State(Secrets { store, .. }): State<Secrets>,
     Organization(organization): Organization,
     Path(name): Path<String>,
 ) -> Result<Json<Secret>, ApiError> {
@@ -80,13 +88,23 @@ async fn get(
     params(("secretName" = String, Path, description = "Name of the secret")), request_body = Secret,
     responses((status = 201, body = Secret), (status = 400, body = dispatch_schemas::Error), (status = 404, body = dispatch_schemas::Error)))]
 async fn update(
-    State(Secrets(store)): State<Secrets>,
+    State(Secrets { store, drivers }): State<Secrets>,
     Organization(organization): Organization,
     Path(name): Path<String>,
     Json(secret): Json<Secret>,
 ) -> Result<(StatusCode, Json<Secret>), ApiError> {
     secret.check()?;
+    let before: Secret = store.get(&organization, &name).await?;
     let updated = store.update(&organization, &name, secret).await?;
+    let values = |secret: &Secret| -> Vec<(String, String)> {
+        let pair = |(key, value): (&String, &SecretText)| (key.clone(), value.expose().to_owned());
+        secret.secrets.iter().map(pair).collect()
+    };
+    if let Some(drivers) = drivers
+        && values(&before) != values(&updated)
+    {
+        drivers.secret_changed(&organization, &name).await?;
+    }
     Ok((StatusCode::CREATED, Json(updated)))
 }
 
@@ -95,7 +113,7 @@ async fn update(
     params(("secretName" = String, Path, description = "Name of the secret")),
     responses((status = 204, description = "It is gone"), (status = 404, body = dispatch_schemas::Error)))]
 async fn delete(
-    State(Secrets(store)): State<Secrets>,
+    State(Secrets { store, .. }): State<Secrets>,
     Organization(organization): Organization,
     Path(name): Path<String>,
 ) -> Result<StatusCode, ApiError> {
@@ -116,7 +134,10 @@ mod tests {
 
     fn served() -> (tempfile::TempDir, Router) {
         let folder = tempfile::tempdir().unwrap();
-        let secrets = Secrets(Store::open(folder.path()).unwrap());
+        let secrets = Secrets {
+            store: Store::open(folder.path()).unwrap(),
+            drivers: None,
+        };
         let router = Router::from(routes_on::<Secrets>()).with_state(secrets);
         (folder, router)
     }

@@ -74,8 +74,13 @@ async fn post(
         None => None,
     };
     let events = door::read(&headers, body, &app.limits.load()).await?;
+    let lag = events.last().map(|last| {
+        let age = chrono::Utc::now() - last.time()?;
+        age.to_std().ok()
+    });
+    let stored = checkpoint.is_some();
     let accepted = door::accept(&*app.log, &app.quotas, &driver.organization, events, checkpoint).await?;
-    app.drivers.contacted(id);
+    app.drivers.emitted(id, lag, stored);
     Ok(accepted.into_response())
 }
 

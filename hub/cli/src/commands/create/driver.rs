@@ -57,6 +57,14 @@ pub(super) struct Driver {
     /// Names of secrets; each of their keys becomes an environment variable
     #[arg(long = "secret", value_name = "NAME", value_delimiter = ',')]
     secrets: Vec<String>,
+    /// Extensions its program is asked to add to each event, as K_CE_OVERRIDES
+    #[arg(long = "extension", value_name = "NAME=VALUE", value_parser = extension)]
+    extensions: Vec<(String, String)>,
+}
+
+fn extension(said: &str) -> Result<(String, String), String> {
+    let (name, value) = said.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 impl Driver {
@@ -69,12 +77,21 @@ impl Driver {
                 json!({"key": key, "value": value})
             })
             .collect();
-        json!({
+        let extensions: serde_json::Map<_, _> = self
+            .extensions
+            .into_iter()
+            .map(|(name, value)| (name, Value::String(value)))
+            .collect();
+        let mut body = json!({
             "name": self.name.unwrap_or_else(names::generate),
             "type": self.ty,
             "config": config,
             "secrets": self.secrets,
-        })
+        });
+        if !extensions.is_empty() {
+            body["extensions"] = Value::Object(extensions);
+        }
+        body
     }
 }
 
@@ -99,6 +116,7 @@ mod tests {
                 .map(str::to_owned)
                 .to_vec(),
             secrets: Vec::new(),
+            extensions: Vec::new(),
         };
 
         let expected = json!([

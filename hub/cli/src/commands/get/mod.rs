@@ -13,7 +13,9 @@ use crate::client::Route;
 use crate::commands::Session;
 use crate::out;
 use crate::output::Format;
-use crate::resource::{BASE_IMAGE, DRIVER, DRIVER_TYPE, FUNCTION, IMAGE, Kind, SECRET, SUBSCRIPTION};
+use crate::resource::{
+    BASE_IMAGE, DRIVER, DRIVER_TYPE, FUNCTION, IMAGE, Kind, SECRET, SUBSCRIPTION, driver_details,
+};
 use crate::stream::{Feed, Message};
 
 /// What to show.
@@ -82,7 +84,7 @@ pub(crate) async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         What::Image(named) => (&IMAGE, named),
         What::Function(named) => (&FUNCTION, named),
         What::Subscription(named) => (&SUBSCRIPTION, named),
-        What::Driver(named) => (&DRIVER, named),
+        What::Driver(named) => return driver(named, session).await,
         What::DriverType(named) => (&DRIVER_TYPE, named),
         What::Secret(said) => return secrets(said, session).await,
         What::Runs(said) => return runs::run(said, session).await,
@@ -100,6 +102,17 @@ async fn find(kind: &Kind, name: Option<&str>, session: &Session) -> anyhow::Res
         None => Route::to(kind.path),
     };
     Ok(session.client.get(route).await?)
+}
+
+/// With how its process fares when it is asked for by name, or all columns are wanted.
+async fn driver(named: Named, session: &Session) -> anyhow::Result<()> {
+    let found = find(&DRIVER, named.name.as_deref(), session).await?;
+    session
+        .format
+        .print(&found, || match session.wide || named.name.is_some() {
+            true => driver_details(&found),
+            false => DRIVER.table(&found),
+        })
 }
 
 async fn secrets(said: Secrets, session: &Session) -> anyhow::Result<()> {
