@@ -177,7 +177,16 @@ pub struct Acceptor {
 impl Acceptor {
     /// Comes back with `Ok` only after the hub has all the events on disk.
     pub async fn accept(&self, events: Vec<Event>) -> Result<Emitted, NotAccepted> {
-        match timeout(PATIENCE, self.hub.emit(events, None, &self.stop)).await {
+        Self::within(self.hub.emit(events, None, &self.stop)).await
+    }
+
+    /// The same, but an event that the hub refuses is left out, as by [`Hub::emit_or_skip`].
+    pub async fn accept_or_skip(&self, events: Vec<Event>) -> Result<Emitted, NotAccepted> {
+        Self::within(self.hub.emit_or_skip(events, None, &self.stop)).await
+    }
+
+    async fn within(emit: impl Future<Output = Result<Emitted, EmitError>>) -> Result<Emitted, NotAccepted> {
+        match timeout(PATIENCE, emit).await {
             Ok(Ok(emitted)) => Ok(emitted),
             Ok(Err(EmitError::Refused(problem))) => Err(NotAccepted::Refused(problem)),
             // A token that is no longer good is the driver's misfortune and not the sender's fault.

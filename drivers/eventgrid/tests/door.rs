@@ -1,0 +1,181 @@
+//! What Event Grid hears from the executable: handshakes, deliveries by a double of its sender (written from its
+//! documentation), and events that the Azure SDK publishes.
+
+// A helper that fails fails its test.
+#![allow(clippy::unwrap_used)]
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use dispatch_fixtures::driver_hub::DriverHub;
+use dispatch_fixtures::eventgrid::{Publisher, Sender, Sent};
+use dispatch_fixtures::process::Process;
+use reqwest::StatusCode;
+use serde_json::json;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Running {
+    address: SocketAddr,
+    hub: DriverHub,
+    process: Process,
+}
+
+async fn start() -> Running {
+    let hub = DriverHub::start().await.unwrap();
+    let sink = hub.sink();
+    let environment = [
+        ("K_SINK", sink.as_str()),
+        ("SHARED_SECRET", "new,s3cret"),
+        ("PORT", ""),
+    ];
+    let program = Path::new(env!("CARGO_BIN_EXE_dispatch-driver-eventgrid"));
+    let process = Process::start(program, ["--secret-header=aeg-sas-key"], &environment).unwrap();
+    hub.until("the driver listens", PATIENCE, |hub| !hub.health().is_empty())
+        .await
+        .unwrap_or_else(|e| panic!("{e:#}: {}", process.stderr()));
+    let address = hub.health()[0]["listen"].as_str().unwrap().parse().unwrap();
+    Running {
+        address,
+        hub,
+        process,
+    }
+}
+
+fn sender(run: &Running, query: &str) -> Sender {
+    Sender::new(&format!("http://{}/{query}", run.address)).unwrap()
+}
+
+#[tokio::test]
+async fn both_handshakes_succeed_only_with_the_secret() {
+    let run = start().await;
+
+    let good = sender(&run, "?secret=s3cret");
+    good.validate().await.unwrap();
+    good.ask().await.unwrap();
+
+    let foreign = sender(&run, "?secret=s3cre");
+    assert!(foreign.validate().await.is_err());
+    assert!(foreign.ask().await.is_err());
+    assert_eq!(run.hub.count(), 0);
+}
+
+#[tokio::test]
+async fn deliveries_of_either_schema_become_the_events_they_are() {
+    let run = start().await;
+    let sender = sender(&run, "?secret=new");
+
+    let grid = json!([{"id": "g1", "topic": "/subscriptions/1/t", "subject": "/blobs/a", "eventType": "Microsoft.Storage.BlobCreated",
+        "eventTime": "2026-01-02T03:04:05.678Z", "dataVersion": "2", "metadataVersion": "1", "data": {"url": "https://x/a"}}]);
+    assert_eq!(
+        sender
+            .deliver("application/json; charset=utf-8", &grid)
+            .await
+            .unwrap(),
+        Sent::Delivered
+    );
+    let one = json!({"specversion": "1.0", "id": "c1", "source": "/c", "type": "t", "data": [1]});
+    assert_eq!(
+        sender
+            .deliver("application/cloudevents+json; charset=utf-8", &one)
+            .await
+            .unwrap(),
+        Sent::Delivered
+    );
+    let batch = json!([{"specversion": "1.0", "id": "c1", "source": "/c", "type": "t"}, {"specversion": "1.0", "id": "c2", "source": "/c", "type": "t"}]);
+    assert_eq!(
+        sender
+            .deliver("application/cloudevents-batch+json", &batch)
+            .await
+            .unwrap(),
+        Sent::Delivered
+    );
+
+    let events = run.hub.events();
+    let ids: Vec<_> = events.iter().map(|event| (event.source(), event.id())).collect();
+    assert_eq!(ids, [("/subscriptions/1/t", "g1"), ("/c", "c1"), ("/c", "c2")]);
+    let grid = &events[0];
+    assert_eq!(
+        (grid.ty(), grid.subject()),
+        ("Microsoft.Storage.BlobCreated", Some("/blobs/a"))
+    );
+    assert_eq!(grid.attribute("dataversion"), Some("2"));
+    assert_eq!(grid.time().unwrap().to_rfc3339(), "2026-01-02T03:04:05.678+00:00");
+    assert_eq!(grid.data().unwrap().bytes, br#"{"url":"https://x/a"}"#);
+}
+
+#[tokio::test]
+async fn nothing_makes_event_grid_drop_an_event() {
+    let run = start().await;
+    let good = sender(&run, "?secret=s3cret");
+    let event = |id: &str| json!({"specversion": "1.0", "id": id, "source": "/c", "type": "t"});
+    let batch = "application/cloudevents-batch+json";
+
+    run.hub.refuse(Some(StatusCode::SERVICE_UNAVAILABLE));
+    let full = good.deliver(batch, &json!([event("1")])).await.unwrap();
+    run.hub.refuse(None);
+    let foreign = sender(&run, "?secret=wrong")
+        .deliver(batch, &json!([event("1")]))
+        .await
+        .unwrap();
+    let none = sender(&run, "")
+        .deliver(batch, &json!([event("1")]))
+        .await
+        .unwrap();
+    let strange = good.deliver("text/plain", &json!([event("1")])).await.unwrap();
+    println!("hub full {full:?}, wrong secret {foreign:?}, no secret {none:?}, wrong type {strange:?}");
+    assert_eq!(
+        [full, foreign, none, strange],
+        [
+            Sent::Later(503),
+            Sent::Later(503),
+            Sent::Later(503),
+            Sent::Later(503)
+        ]
+    );
+    assert_eq!(run.hub.count(), 0);
+
+    // A poisoned event does not take its batch along.
+    let poisoned = json!([event("1"), {"specversion": "1.0", "id": "d"}, event("2")]);
+    assert_eq!(good.deliver(batch, &poisoned).await.unwrap(), Sent::Delivered);
+    assert_eq!(run.hub.count(), 2);
+    assert!(
+        run.process.stderr().contains("event left out"),
+        "{}",
+        run.process.stderr()
+    );
+}
+
+// The hub of the test answers while the SDK is waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_azure_sdk_publishes_arrives() {
+    let Some(publisher) = Publisher::new().unwrap() else {
+        return;
+    };
+    let run = start().await;
+    let url = format!("http://{}/api/events", run.address);
+
+    publisher.publish(&url, "s3cret", "grid", 3).unwrap();
+    publisher.publish(&url, "s3cret", "cloud", 3).unwrap();
+
+    assert_eq!(run.hub.count(), 6);
+    let types: Vec<_> = run
+        .hub
+        .events()
+        .iter()
+        .map(|event| event.ty().to_owned())
+        .collect();
+    assert_eq!(
+        types,
+        [
+            "grid.made",
+            "grid.made",
+            "grid.made",
+            "cloud.made",
+            "cloud.made",
+            "cloud.made"
+        ]
+    );
+    assert!(publisher.publish(&url, "wrong", "grid", 1).is_err());
+}
