@@ -247,7 +247,7 @@ async fn a_quota_that_cannot_be_is_refused_with_its_place_and_what_is_allowed() 
         "hub.yaml",
         "quotas.organizations.acme.in-flight",
         "line 4",
-        "a whole number from 1",
+        "a whole number of at least 1",
         "unlimited",
     ] {
         ensure!(said.contains(part), "{part} in {said}");

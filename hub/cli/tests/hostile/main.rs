@@ -156,7 +156,10 @@ async fn slow_bodies_keep_nobody_out_for_long() -> Result<()> {
             };
             let (closed, waited) = tokio::join!(attack, newcomer);
             let (closed, waited) = (closed?, waited?);
-            ensure!(waited < Duration::from_secs(8), "a newcomer waited {waited:?}");
+            // Each place is free for somebody new after five seconds, and then chance decides: two thousand a second
+            // try. Beside other tests the newcomer tries less often.
+            let most = either(8, 30);
+            ensure!(waited < most, "a newcomer waited {waited:?}");
             let waited = waited.as_secs_f64();
             Ok(format!(
                 "256 places; {closed} closed or refused; a newcomer was let in after {waited:.1} s"
