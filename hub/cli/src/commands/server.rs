@@ -47,7 +47,7 @@ pub(crate) struct Args {
         hide_env_values = true
     )]
     gateway_port: Option<u16>,
-    /// Where others reach the gateway, such as https://hub.example.org [default: of host and gateway port]
+    /// Where others reach the gateway: scheme, host and port [default: of host and gateway port]
     #[arg(
         long,
         value_name = "URL",
