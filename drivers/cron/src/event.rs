@@ -22,7 +22,9 @@ mod tests {
     #[test]
     fn a_tick_is_always_the_same_event() {
         let plan = Plan::try_from(Config {
-            cron: "0/10 * * * *".to_owned(),
+            cron: Some("0/10 * * * *".to_owned()),
+            at: None,
+            jitter: None,
             timezone: None,
             dialect: Dialect::Dispatch,
             missed: Missed::Once,

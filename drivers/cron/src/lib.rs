@@ -34,6 +34,14 @@ pub const ABOUT: About = About {
             "the schedule: five fields, six with seconds first, @every 10s, @daily, ...",
         ),
         Key::plain(
+            "at",
+            "instead of a schedule, one time, as 2026-12-01T09:00:00+01:00",
+        ),
+        Key::plain(
+            "jitter",
+            "each tick is emitted up to so much later, always as much for one driver",
+        ),
+        Key::plain(
             "timezone",
             "its time zone, for instance Europe/Berlin; UTC unless given",
         ),
@@ -74,7 +82,7 @@ pub async fn drive(config: Config, context: Context) -> Result<(), Failure> {
     };
     let mut late = TimeDelta::zero();
     while !stop.is_stopped() {
-        let now = Utc::now();
+        let now = Utc::now() - plan.delay;
         if last > now + AHEAD {
             tracing::warn!(last = %last, "the last tick lies in the future: was the clock set back? going on from now");
             last = now;
@@ -89,7 +97,8 @@ pub async fn drive(config: Config, context: Context) -> Result<(), Failure> {
         } else {
             last = last.max(now);
         }
-        stop.sleep(pause(plan.schedule.after(last), Utc::now())).await?;
+        stop.sleep(pause(plan.schedule.after(last), Utc::now() - plan.delay))
+            .await?;
     }
     Ok(())
 }

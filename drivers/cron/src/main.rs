@@ -32,6 +32,12 @@ fn next_ticks() -> Result<Option<String>, SettingError> {
     };
     let plan = Plan::try_from(settings.config::<Config>(ABOUT.keys)?)?;
     let ticks = plan.schedule.next(Utc::now(), count);
+    if ticks.is_empty() {
+        return Err(SettingError::invalid(
+            "at",
+            "lies in the past: it will never fire",
+        ));
+    }
     Ok(Some(
         ticks
             .iter()

@@ -33,6 +33,13 @@ pub enum Schedule {
         /// For showing ticks.
         timezone: Tz,
     },
+    /// Once.
+    At {
+        /// When.
+        time: DateTime<Utc>,
+        /// For showing it.
+        timezone: Tz,
+    },
 }
 
 /// Why a text is no schedule; follows the text in a message.
@@ -97,6 +104,7 @@ impl Schedule {
     /// The first tick after `time`; later ticks are always later. `None` when there is none any more.
     pub fn after(&self, time: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self {
+            Self::At { time: only, .. } => Some(*only).filter(|only| *only > time),
             Self::Every { seconds, .. } => {
                 let next = (time.timestamp().div_euclid(*seconds) + 1).checked_mul(*seconds)?;
                 DateTime::from_timestamp(next, 0)
@@ -113,7 +121,9 @@ impl Schedule {
     /// The next `count` ticks after `time`, in the schedule's time zone: for people.
     pub fn next(&self, time: DateTime<Utc>, count: usize) -> Vec<DateTime<Tz>> {
         let timezone = match self {
-            Self::Pattern { timezone, .. } | Self::Every { timezone, .. } => timezone,
+            Self::Pattern { timezone, .. } | Self::Every { timezone, .. } | Self::At { timezone, .. } => {
+                timezone
+            }
         };
         let ticks = std::iter::successors(self.after(time), |tick| self.after(*tick));
         ticks
