@@ -27,7 +27,7 @@ use clap::Parser as _;
 
 use args::{Cli, Command};
 use commands::Session;
-use commands::driver::Told;
+use commands::supervise::Told;
 
 /// How long tasks that were cut off may take to let go of what they hold.
 const LAST_TASKS: Duration = Duration::from_millis(500);
@@ -73,15 +73,19 @@ async fn run(cli: Cli, inherited: dispatch_server::Inherited) -> anyhow::Result<
         Command::Update(args) => commands::update::run(args, &Session::open(global)?).await,
         Command::Apply(args) => commands::apply::run(args, Session::open(global)).await,
         Command::Delete(args) => commands::delete::run(args, Session::open(global)).await,
-        Command::Pause(args) => commands::driver::run(Told::Pause, args, &Session::open(global)?).await,
-        Command::Resume(args) => commands::driver::run(Told::Resume, args, &Session::open(global)?).await,
-        Command::Restart(args) => commands::driver::run(Told::Restart, args, &Session::open(global)?).await,
+        Command::Pause(args) => commands::supervise::run(Told::Pause, args, &Session::open(global)?).await,
+        Command::Resume(args) => commands::supervise::run(Told::Resume, args, &Session::open(global)?).await,
+        Command::Restart(args) => {
+            commands::supervise::run(Told::Restart, args, &Session::open(global)?).await
+        }
         Command::Exec(args) => commands::exec::run(args, &Session::open(global)?).await,
         Command::Emit(args) => commands::emit::run(args, &Session::open(global)?).await,
         Command::Unpark(args) => commands::unpark::run(args, &Session::open(global)?).await,
         Command::Redrive(args) => commands::redrive::run(args, &Session::open(global)?).await,
         Command::Version(args) => commands::version::run(args, &Session::open(global)?).await,
         Command::Context(args) => commands::context::run(args, global),
+        Command::Driver(args) => commands::driver::run(args, global.format()?).await,
+        Command::Cron(args) => commands::cron::run(args),
         Command::Journal(args) => commands::journal::run(args, global.format()?),
         Command::Backup(args) => commands::backup::backup(&args, global.format()?),
         Command::Restore(args) => commands::backup::restore(&args, global.format()?),

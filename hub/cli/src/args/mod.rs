@@ -5,8 +5,8 @@ pub(crate) mod global;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    apply, backup, completion, context, create, delete, driver, emit, exec, get, journal, redrive, server,
-    unpark, update, version,
+    apply, backup, completion, context, create, cron, delete, driver, emit, exec, get, journal, redrive,
+    server, supervise, unpark, update, version,
 };
 use global::Global;
 
@@ -42,11 +42,11 @@ pub(crate) enum Command {
     /// Delete resources
     Delete(delete::Args),
     /// Stop an event driver until it is resumed
-    Pause(driver::Args),
+    Pause(supervise::Args),
     /// Let a paused event driver go on
-    Resume(driver::Args),
+    Resume(supervise::Args),
     /// Stop an event driver and start it again
-    Restart(driver::Args),
+    Restart(supervise::Args),
     /// Run a function
     Exec(exec::Args),
     /// Send an event
@@ -57,6 +57,10 @@ pub(crate) enum Command {
     Unpark(unpark::Args),
     /// Choose the hub to talk to
     Context(context::Args),
+    /// Check a driver of your own
+    Driver(driver::Args),
+    /// Try a schedule
+    Cron(cron::Args),
     /// Check or print a hub's journal, whether the hub runs or not
     Journal(journal::Args),
     /// Copy a hub's data, whether the hub runs or not

@@ -1,0 +1,35 @@
+//! What every driver promises, as checks that run on any executable.
+//!
+//! A [`DriverHub`] plays the hub: it takes events, refuses them, keeps silent, goes away and comes back. A [`World`]
+//! plays everything on the driver's other side: how to start it, how to make events happen upstream. [`check`] runs
+//! the program between the two and gives a [`Finding`] for each promise. `dispatch driver check` prints them, and a
+//! test runs them on every driver of this workspace. Nothing here knows how a driver is made: only what a program
+//! gets and what it sends. Read `checks.rs` next.
+
+mod checks;
+mod hub;
+mod program;
+mod receive;
+mod world;
+
+pub use checks::{Finding, Verdict, check};
+pub use hub::{Arrived, Attempt, DriverHub, Mood};
+pub use program::{Program, Running};
+pub use world::{Commands, World};
+
+use std::time::{Duration, Instant};
+
+/// How often a condition is asked for again.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Asks until it holds; false when it did not in time.
+async fn soon(within: Duration, mut holds: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + within;
+    while !holds() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    true
+}
