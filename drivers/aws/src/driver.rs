@@ -4,9 +4,7 @@
 //! only when it has nothing in hand, so a hub that is full or away stops the receiving by itself, and at most
 //! [`MOST_ROUNDS`] times ten messages are held.
 
-use std::time::Duration;
-
-use dispatch_driver_sdk::{Context, Failure, Health};
+use dispatch_driver_sdk::{Context, Failure, Outage};
 use tokio::task::JoinSet;
 
 use crate::client::{AwsError, Clients};
@@ -16,8 +14,6 @@ use crate::queue::{MOST_MESSAGES, Queue};
 use crate::rules;
 
 const MOST_ROUNDS: usize = 8;
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Opens or makes the queue, then reads it until told to stop.
 pub(crate) async fn run(
@@ -26,11 +22,11 @@ pub(crate) async fn run(
     clients: Clients,
     context: Context,
 ) -> Result<(), Failure> {
-    let mut outage = Outage::default();
+    let mut outage = Outage::of("AWS");
     let queue = loop {
         match context.stop.unless(open(config, place, &clients)).await? {
             Ok(queue) => break queue,
-            Err(error) => outage.wait(&error, &context).await?,
+            Err(error) => outage.wait(&error, None, &context).await?,
         }
     };
     outage.over(&context).await;
@@ -81,7 +77,7 @@ async fn read(lane: Lane, mut outage: Outage) -> Result<(), Failure> {
             }
             Err(Broken::Aws(error)) => {
                 wanted = 1;
-                outage.wait(&error, &context).await?;
+                outage.wait(&error, None, &context).await?;
             }
             Err(Broken::Stopped(_)) => {
                 finish(&mut rounds).await;
@@ -99,31 +95,4 @@ async fn read(lane: Lane, mut outage: Outage) -> Result<(), Failure> {
 /// The others give their messages back too.
 async fn finish(rounds: &mut JoinSet<Result<usize, Broken>>) {
     while rounds.join_next().await.is_some() {}
-}
-
-/// AWS does not answer: said once, asked for again, less and less often.
-#[derive(Debug, Default)]
-struct Outage {
-    failed: u32,
-}
-
-impl Outage {
-    async fn wait(&mut self, error: &AwsError, context: &Context) -> Result<(), Failure> {
-        match self.failed {
-            0 => tracing::warn!("{error}; trying until it works"),
-            _ => tracing::debug!(failed = self.failed, "{error}"),
-        }
-        context.hub.report(Health::Failing(error.to_string())).await;
-        let doubled = FIRST_WAIT.saturating_mul(2u32.saturating_pow(self.failed));
-        self.failed = self.failed.saturating_add(1);
-        let wait = doubled.min(LONGEST_WAIT).mul_f64(0.75 + fastrand::f64() / 2.0);
-        Ok(context.stop.sleep(wait).await?)
-    }
-
-    async fn over(&mut self, context: &Context) {
-        if std::mem::take(&mut self.failed) > 0 {
-            tracing::info!("AWS answers again");
-        }
-        context.hub.report(Health::Ready).await;
-    }
 }

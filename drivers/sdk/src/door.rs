@@ -5,7 +5,7 @@
 //! only client; TLS is the gateway's.
 //!
 //! The invariants: a body is counted while it is read, before anything looks at it; every wait has a bound; and
-//! and [`Acceptor::accept`] comes back with `Ok` only after the hub has the events on disk. Everything else is "later": 503 and
+//! [`Acceptor::accept`] comes back with `Ok` only after the hub has the events on disk. Everything else is "later": 503 and
 //! `Retry-After`, so that the sender repeats, which the events' ids make safe.
 //!
 //! ```no_run
@@ -67,7 +67,7 @@ const DRAIN: Duration = Duration::from_secs(3);
 /// What a sender may take of this process.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// The most bytes of one body; more is 413.
+    /// The most bytes of one body.
     pub body: usize,
     /// How long the head of a request may take.
     pub head: Duration,
@@ -75,6 +75,18 @@ pub struct Limits {
     pub read: Duration,
     /// Connections at once; others wait in the socket's queue.
     pub connections: usize,
+    /// What a sender hears whose body is not taken.
+    pub unread: Unread,
+}
+
+/// What a sender hears whose body was too large, broke off or took too long.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Unread {
+    /// What it was: 413, 400 or 408.
+    #[default]
+    Named,
+    /// 503, with the same words: for senders that never repeat what is answered with a 4xx.
+    Later,
 }
 
 impl Default for Limits {
@@ -84,6 +96,7 @@ impl Default for Limits {
             head: Duration::from_secs(10),
             read: Duration::from_secs(20),
             connections: 64,
+            unread: Unread::default(),
         }
     }
 }
@@ -140,7 +153,7 @@ pub fn reply(status: u16, body: impl Into<Bytes>) -> Reply {
 }
 
 /// "The same again later": 503 and `Retry-After`.
-fn later(problem: &'static str) -> Reply {
+pub fn later(problem: impl Into<Bytes>) -> Reply {
     let mut reply = reply(503, problem);
     reply.headers_mut().insert(header::RETRY_AFTER, LATER.into());
     reply
@@ -337,44 +350,49 @@ where
             })
             .await
         }
-        Ok(Err(problem)) => closing(problem.reply(limits.body)),
-        Err(_) => closing(reply(408, "the body took too long")),
+        Ok(Err(problem)) => refused(problem, limits),
+        Err(_) => refused(Problem::Slow, limits),
     }
 }
 
+/// Why there is no body.
+#[derive(Debug, Clone, Copy)]
+enum Problem {
+    TooLarge,
+    Broken,
+    Slow,
+}
+
 /// What is left of the body is not read, so the connection is of no further use.
-fn closing(mut reply: Reply) -> Reply {
+fn refused(problem: Problem, limits: Limits) -> Reply {
+    let (status, words) = match problem {
+        Problem::TooLarge => (413, format!("the body may have {} bytes", limits.body)),
+        Problem::Broken => (400, "the body broke off".to_owned()),
+        Problem::Slow => (408, "the body took too long".to_owned()),
+    };
+    let mut reply = match limits.unread {
+        Unread::Named => reply(status, words),
+        Unread::Later => {
+            tracing::warn!("a request is told to come again: {words}");
+            later(words)
+        }
+    };
     let close = HeaderValue::from_static("close");
     reply.headers_mut().insert(header::CONNECTION, close);
     reply
 }
 
-/// Why there is no body.
-enum Unread {
-    TooLarge,
-    Broken,
-}
-
-impl Unread {
-    fn reply(&self, most: usize) -> Reply {
-        match self {
-            Self::TooLarge => reply(413, format!("the body may have {most} bytes")),
-            Self::Broken => reply(400, "the body broke off"),
-        }
-    }
-}
-
 /// The body, counted as it comes: what a header promises is only believed when it is too much.
-async fn whole(mut body: Incoming, most: usize) -> Result<Bytes, Unread> {
+async fn whole(mut body: Incoming, most: usize) -> Result<Bytes, Problem> {
     if body.size_hint().lower() > most as u64 {
-        return Err(Unread::TooLarge);
+        return Err(Problem::TooLarge);
     }
     let mut read = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Unread::Broken)?;
+        let frame = frame.map_err(|_| Problem::Broken)?;
         if let Ok(data) = frame.into_data() {
             if data.len() > most - read.len() {
-                return Err(Unread::TooLarge);
+                return Err(Problem::TooLarge);
             }
             read.extend_from_slice(&data);
         }

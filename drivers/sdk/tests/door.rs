@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use dispatch_contract::Event;
-use dispatch_driver_sdk::{Context, Door, Failure, Hub, Limits, Stop, reply};
+use dispatch_driver_sdk::{Context, Door, Failure, Hub, Limits, Stop, Unread, reply};
 use dispatch_fixtures::driver_hub::DriverHub;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -139,6 +139,28 @@ async fn a_body_is_counted_while_it_is_read() {
     let slow = talk(open.address, slow.as_bytes()).await;
     assert!(slow.starts_with("HTTP/1.1 408 "), "{slow}");
     assert_eq!(hub.count(), 0);
+}
+
+#[tokio::test]
+async fn a_sender_that_drops_what_is_answered_with_4xx_is_told_to_come_again() {
+    let hub = DriverHub::start().await.unwrap();
+    let limits = Limits {
+        body: 1000,
+        read: Duration::from_millis(300),
+        unread: Unread::Later,
+        ..Limits::default()
+    };
+    let open = open(&hub.sink(), limits).await;
+    let head = "POST /x HTTP/1.1\r\nhost: d\r\n";
+
+    for rest in [
+        "content-length: 1001\r\n\r\n",
+        "content-length: 1000\r\n\r\nonly this",
+    ] {
+        let answer = talk(open.address, format!("{head}{rest}").as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        assert!(answer.contains("retry-after: 5\r\n"), "{answer}");
+    }
 }
 
 #[tokio::test]
