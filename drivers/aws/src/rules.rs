@@ -31,12 +31,12 @@ pub(crate) async fn make(
     let mut rules = Vec::new();
     for pattern in &wanted.patterns {
         let name = rule_name(wanted, pattern);
-        let arn = put_pattern(clients, wanted, &name, pattern).await?;
+        let arn = put(clients, wanted, &name, Trigger::Pattern(pattern)).await?;
         rules.push((name, arn, wanted.bus.as_deref()));
     }
     if let Some(schedule) = &wanted.schedule {
         let name = rule_name(wanted, schedule);
-        let arn = put_schedule(clients, wanted, &name, schedule).await?;
+        let arn = put(clients, wanted, &name, Trigger::Schedule(schedule)).await?;
         rules.push((name, arn, None));
     }
     // The queue lets a rule send before the rule does.
@@ -117,44 +117,36 @@ fn description(wanted: &Wanted) -> String {
     format!("made by Dispatch: sends to the queue {}", wanted.name)
 }
 
-async fn put_pattern(
-    clients: &Clients,
-    wanted: &Wanted,
-    name: &str,
-    pattern: &str,
-) -> Result<String, AwsError> {
-    let request = clients
-        .eventbridge
-        .put_rule()
-        .name(name)
-        .description(description(wanted));
-    let answer = request
-        .event_pattern(pattern)
-        .set_event_bus_name(wanted.bus.clone())
-        .send()
-        .await;
-    let arn = answer
-        .map_err(AwsError::of("make the rule of an event pattern"))?
-        .rule_arn;
-    arn.ok_or_else(|| AwsError::new("make the rule of an event pattern", "it has no ARN"))
+/// What makes a rule send.
+#[derive(Debug, Clone, Copy)]
+enum Trigger<'a> {
+    Pattern(&'a str),
+    Schedule(&'a str),
 }
 
-async fn put_schedule(
+/// Makes the rule or changes it, and gives its ARN.
+async fn put(
     clients: &Clients,
     wanted: &Wanted,
     name: &str,
-    schedule: &str,
+    trigger: Trigger<'_>,
 ) -> Result<String, AwsError> {
-    let request = clients
-        .eventbridge
-        .put_rule()
-        .name(name)
-        .description(description(wanted));
-    let answer = request.schedule_expression(schedule).send().await;
-    let arn = answer
-        .map_err(AwsError::of("make the rule of the schedule"))?
-        .rule_arn;
-    arn.ok_or_else(|| AwsError::new("make the rule of the schedule", "it has no ARN"))
+    let rule = clients.eventbridge.put_rule();
+    let rule = rule.name(name).description(description(wanted));
+    let (what, rule) = match trigger {
+        Trigger::Pattern(pattern) => (
+            "make the rule of an event pattern",
+            rule.event_pattern(pattern).set_event_bus_name(wanted.bus.clone()),
+        ),
+        Trigger::Schedule(schedule) => (
+            "make the rule of the schedule",
+            rule.schedule_expression(schedule),
+        ),
+    };
+    let answer = rule.send().await.map_err(AwsError::of(what))?;
+    answer
+        .rule_arn
+        .ok_or_else(|| AwsError::new(what, "it has no ARN"))
 }
 
 async fn aim(clients: &Clients, rule: &str, bus: Option<&str>, queue: &str) -> Result<(), AwsError> {
