@@ -3,7 +3,7 @@
 use dispatch_contract::{BATCH_CONTENT_TYPE, STRUCTURED_CONTENT_TYPE};
 use dispatch_driver_sdk::{Arrival, Reply, reply};
 use http::{HeaderValue, header};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// The most events of one delivery.
 const MAX_EVENTS: usize = 5000;
@@ -15,17 +15,22 @@ pub(crate) enum Delivery {
     Validation(String),
     /// Nothing to do: a subscription was deleted.
     Nothing,
-    /// Events of either schema.
-    Events(Vec<Item>),
+    /// Events of either schema, as they came.
+    Events(Vec<Box<RawValue>>),
 }
 
-/// One event as it came.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Item {
-    /// In the Event Grid schema.
-    Grid(Value),
-    /// A CloudEvent.
-    Cloud(Value),
+/// As much of a validation as matters.
+#[derive(serde::Deserialize)]
+struct Validation {
+    #[serde(rename = "eventType")]
+    ty: Option<String>,
+    data: Option<Code>,
+}
+
+#[derive(serde::Deserialize)]
+struct Code {
+    #[serde(rename = "validationCode")]
+    code: Option<String>,
 }
 
 /// Why a request cannot be read.
@@ -56,15 +61,19 @@ pub(crate) fn handshake(arrival: &Arrival) -> Reply {
 /// Reads a POST.
 pub(crate) fn read(arrival: &Arrival) -> Result<Delivery, Unreadable> {
     let kind = arrival.media_type().unwrap_or_default();
-    let cloud = kind == STRUCTURED_CONTENT_TYPE || kind == BATCH_CONTENT_TYPE;
-    if !cloud && kind != "application/json" {
-        return Err(Unreadable::MediaType);
-    }
-    let items = match serde_json::from_slice(&arrival.body).map_err(Unreadable::Json)? {
-        Value::Array(items) if kind != STRUCTURED_CONTENT_TYPE => items,
-        one @ Value::Object(_) if kind != BATCH_CONTENT_TYPE => vec![one],
-        _ => return Err(Unreadable::Body("has another shape than its content-type")),
+    let (may_be_one, may_be_many) = match kind.as_str() {
+        STRUCTURED_CONTENT_TYPE => (true, false),
+        BATCH_CONTENT_TYPE => (false, true),
+        "application/json" => (true, true),
+        _ => return Err(Unreadable::MediaType),
     };
+    let first = arrival.body.trim_ascii_start().first();
+    let items: Vec<Box<RawValue>> = match first {
+        Some(b'[') if may_be_many => serde_json::from_slice(&arrival.body),
+        Some(b'{') if may_be_one => serde_json::from_slice(&arrival.body).map(|one| vec![one]),
+        _ => return Err(Unreadable::Body("has another shape than its content-type")),
+    }
+    .map_err(Unreadable::Json)?;
     if items.len() > MAX_EVENTS {
         return Err(Unreadable::Body("has more than 5000 events"));
     }
@@ -73,28 +82,26 @@ pub(crate) fn read(arrival: &Arrival) -> Result<Delivery, Unreadable> {
         Some("SubscriptionDeletion") => Ok(Delivery::Nothing),
         // Some senders leave the header out; what is a validation says so itself.
         None if is_validation(&items) => validation(&items),
-        _ if cloud => Ok(Delivery::Events(items.into_iter().map(Item::Cloud).collect())),
-        _ => Ok(Delivery::Events(items.into_iter().map(told_apart).collect())),
+        _ => Ok(Delivery::Events(items)),
     }
 }
 
-/// A CloudEvent may come as plain JSON too.
-fn told_apart(item: Value) -> Item {
-    match item.get("specversion") {
-        Some(_) => Item::Cloud(item),
-        None => Item::Grid(item),
-    }
-}
-
-fn is_validation(items: &[Value]) -> bool {
-    matches!(items, [one] if one["eventType"] == "Microsoft.EventGrid.SubscriptionValidationEvent")
-}
-
-fn validation(items: &[Value]) -> Result<Delivery, Unreadable> {
-    let code = match items {
-        [one] => one["data"]["validationCode"].as_str(),
+/// The only item, if it can be one.
+fn only(items: &[Box<RawValue>]) -> Option<Validation> {
+    match items {
+        [one] => serde_json::from_str(one.get()).ok(),
         _ => None,
-    };
+    }
+}
+
+fn is_validation(items: &[Box<RawValue>]) -> bool {
+    let ty = only(items).and_then(|validation| validation.ty);
+    ty.as_deref() == Some("Microsoft.EventGrid.SubscriptionValidationEvent")
+}
+
+fn validation(items: &[Box<RawValue>]) -> Result<Delivery, Unreadable> {
+    let data = only(items).and_then(|validation| validation.data);
+    let code = data.and_then(|data| data.code);
     let code = code.ok_or(Unreadable::Body("has no data.validationCode"))?;
     let answer = serde_json::json!({"validationResponse": code});
     Ok(Delivery::Validation(answer.to_string()))

@@ -1,50 +1,33 @@
-//! What Event Grid hears from the executable: handshakes, deliveries by a double of its sender (written from its
-//! documentation), and events that the Azure SDK publishes.
-
-// A helper that fails fails its test.
-#![allow(clippy::unwrap_used)]
-
-use std::net::SocketAddr;
-use std::path::Path;
-use std::time::Duration;
+//! What Event Grid hears: handshakes, deliveries by a double of its sender (written from its documentation), and events
+//! that the Azure SDK publishes.
 
 use dispatch_fixtures::driver_hub::DriverHub;
 use dispatch_fixtures::eventgrid::{Publisher, Sender, Sent};
 use dispatch_fixtures::process::Process;
 use reqwest::StatusCode;
 use serde_json::json;
-
-const PATIENCE: Duration = Duration::from_secs(30);
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 struct Running {
-    address: SocketAddr,
+    url: String,
     hub: DriverHub,
     process: Process,
 }
 
 async fn start() -> Running {
     let hub = DriverHub::start().await.unwrap();
-    let sink = hub.sink();
-    let environment = [
-        ("K_SINK", sink.as_str()),
-        ("SHARED_SECRET", "new,s3cret"),
-        ("PORT", ""),
-    ];
-    let program = Path::new(env!("CARGO_BIN_EXE_dispatch-driver-eventgrid"));
-    let process = Process::start(program, ["--secret-header=aeg-sas-key"], &environment).unwrap();
-    hub.until("the driver listens", PATIENCE, |hub| !hub.health().is_empty())
-        .await
-        .unwrap_or_else(|e| panic!("{e:#}: {}", process.stderr()));
-    let address = hub.health()[0]["listen"].as_str().unwrap().parse().unwrap();
-    Running {
-        address,
-        hub,
-        process,
-    }
+    let process = crate::spawn(
+        &hub,
+        &["--secret-header=aeg-sas-key"],
+        &[("SHARED_SECRET", "new,s3cret")],
+    );
+    let url = crate::address(&hub, &process).await;
+    Running { url, hub, process }
 }
 
 fn sender(run: &Running, query: &str) -> Sender {
-    Sender::new(&format!("http://{}/{query}", run.address)).unwrap()
+    Sender::new(&format!("{}{query}", run.url)).unwrap()
 }
 
 #[tokio::test]
@@ -136,15 +119,63 @@ async fn nothing_makes_event_grid_drop_an_event() {
     );
     assert_eq!(run.hub.count(), 0);
 
-    // A poisoned event does not take its batch along.
+    // Too large for the driver, and too large for the hub: a limit may be raised.
+    let large = post(&run, "content-length: 5000000\r\n\r\n").await;
+    assert!(
+        large.starts_with("HTTP/1.1 503 ") && large.contains("retry-after: 5\r\n"),
+        "{large}"
+    );
+    run.hub.refuse(Some(StatusCode::PAYLOAD_TOO_LARGE));
+    let refused = good.deliver(batch, &json!([event("1")])).await.unwrap();
+    assert_eq!(refused, Sent::Later(503));
+    run.hub.refuse(None);
+    assert_eq!(run.hub.count(), 0);
+
+    // A poisoned event does not take its batch along, and is kept.
     let poisoned = json!([event("1"), {"specversion": "1.0", "id": "d"}, event("2")]);
     assert_eq!(good.deliver(batch, &poisoned).await.unwrap(), Sent::Delivered);
-    assert_eq!(run.hub.count(), 2);
+    let types: Vec<_> = run
+        .hub
+        .events()
+        .iter()
+        .map(|event| event.ty().to_owned())
+        .collect();
+    assert_eq!(types, ["t", "eventgrid.malformed", "t"]);
     assert!(
-        run.process.stderr().contains("event left out"),
+        run.process.stderr().contains("no event, kept"),
         "{}",
         run.process.stderr()
     );
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_told_to_come_again() {
+    let run = start().await;
+    let answer = post(&run, "content-length: 100\r\n\r\n[").await;
+    assert!(
+        answer.is_empty() || answer.starts_with("HTTP/1.1 503 "),
+        "{answer}"
+    );
+    assert_eq!(run.hub.count(), 0);
+}
+
+/// A request that is not finished, and its answer.
+async fn post(run: &Running, rest: &str) -> String {
+    let place = run.url.trim_start_matches("http://").trim_end_matches('/');
+    let mut stream = TcpStream::connect(place).await.unwrap();
+    let head = "POST /?secret=new HTTP/1.1\r\nhost: d\r\ncontent-type: application/json\r\n";
+    stream
+        .write_all(format!("{head}{rest}").as_bytes())
+        .await
+        .unwrap();
+    stream.shutdown().await.unwrap();
+    let mut answer = String::new();
+    let read = stream.read_to_string(&mut answer);
+    tokio::time::timeout(crate::PATIENCE, read)
+        .await
+        .unwrap()
+        .unwrap();
+    answer
 }
 
 // The hub of the test answers while the SDK is waited for.
@@ -154,7 +185,7 @@ async fn what_the_azure_sdk_publishes_arrives() {
         return;
     };
     let run = start().await;
-    let url = format!("http://{}/api/events", run.address);
+    let url = format!("{}api/events", run.url);
 
     publisher.publish(&url, "s3cret", "grid", 3).unwrap();
     publisher.publish(&url, "s3cret", "cloud", 3).unwrap();
