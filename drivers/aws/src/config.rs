@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use dispatch_contract::parse_duration;
-use dispatch_driver_sdk::{ExposeSecret as _, Key, SecretString, SettingError};
+use dispatch_driver_sdk::{Key, SecretString, SettingError};
 use serde_json::value::RawValue;
 use url::Url;
 
 use crate::destination::{KEY_HEADER, Keys};
+use crate::door::Senders;
 use crate::message::Origin;
+use crate::secret::Secrets;
+use crate::subscription::Subscriptions;
+use crate::topic::{Topic, Topics};
 
 /// All settings of the driver. Credentials are none of them: the AWS SDK reads its own variables.
 pub(crate) const KEYS: &[Key] = &[
@@ -32,6 +36,14 @@ pub(crate) const KEYS: &[Key] = &[
         "listen for an EventBridge API destination that sends this key; several with commas",
     ),
     Key::plain("api-key-header", "the header of that key; X-Api-Key unless given"),
+    Key::plain(
+        "sns-topics",
+        "listen for SNS over HTTPS: the ARNs of topics, with commas",
+    ),
+    Key::secret(
+        "sns-secret",
+        "what the query parameter `secret` of the subscription's URL must say; several with commas",
+    ),
     Key::plain("mode", "how events are made: cloudevents (default) or classic"),
     Key::plain("source", "the events' source, instead of what AWS says"),
     Key::plain(
@@ -45,8 +57,6 @@ pub(crate) const KEYS: &[Key] = &[
 const LONGEST_QUEUE_NAME: usize = 40;
 /// AWS lets one bus have 300 rules.
 const MOST_PATTERNS: usize = 100;
-/// A shorter one is guessed.
-const SHORTEST_KEY: usize = 16;
 const SHORTEST_VISIBILITY: Duration = Duration::from_secs(2);
 const LONGEST_VISIBILITY: Duration = Duration::from_secs(12 * 3600);
 
@@ -63,6 +73,10 @@ pub struct Written {
     #[serde(default)]
     api_key: Vec<SecretString>,
     api_key_header: Option<String>,
+    #[serde(default)]
+    sns_topics: Vec<String>,
+    #[serde(default)]
+    sns_secret: Vec<SecretString>,
     #[serde(default)]
     mode: Mode,
     source: Option<String>,
@@ -82,12 +96,12 @@ pub enum Mode {
 }
 
 /// Settings that fit together.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Config {
     pub(crate) region: Option<String>,
     pub(crate) endpoint: Option<String>,
     pub(crate) queue: Option<Queue>,
-    pub(crate) keys: Option<Keys>,
+    pub(crate) senders: Option<Senders>,
     pub(crate) mode: Mode,
     pub(crate) source: Option<String>,
     pub(crate) visibility: Duration,
@@ -142,6 +156,7 @@ impl TryFrom<Written> for Config {
             }
         }
         let makes_rules = !patterns.is_empty() || written.schedule_expression.is_some();
+        let listens = !written.api_key.is_empty() || !written.sns_topics.is_empty();
         let queue = match written.queue_url {
             Some(_) if makes_rules || written.queue_name.is_some() || written.event_bus.is_some() => {
                 let problem = "a given queue is only read: leave event-patterns, schedule-expression, event-bus \
@@ -149,9 +164,10 @@ impl TryFrom<Written> for Config {
                 return Err(SettingError::invalid("queue-url", problem));
             }
             Some(url) => Some(Queue::Given(web("queue-url", url)?)),
-            None if !makes_rules && !written.api_key.is_empty() => None,
+            None if !makes_rules && listens => None,
             None if !makes_rules => {
-                let problem = "is required, or else event-patterns, schedule-expression or api-key";
+                let problem =
+                    "is required, or else event-patterns, schedule-expression, api-key or sns-topics";
                 return Err(SettingError::invalid("queue-url", problem));
             }
             None => Some(Queue::Made(Wanted {
@@ -167,11 +183,15 @@ impl TryFrom<Written> for Config {
             let problem = format!("{source:?} is no URI reference: it must not be empty and has no spaces");
             return Err(SettingError::invalid("source", problem));
         }
+        let senders = Senders {
+            keys: keys(written.api_key, written.api_key_header)?,
+            subscriptions: subscriptions(&written.sns_topics, written.sns_secret, endpoint.as_deref())?,
+        };
         Ok(Self {
             region: written.region,
             endpoint,
             queue,
-            keys: keys(written.api_key, written.api_key_header)?,
+            senders: listens.then_some(senders),
             mode: written.mode,
             source: written.source,
             visibility: visibility(written.visibility_timeout.as_deref())?,
@@ -180,13 +200,9 @@ impl TryFrom<Written> for Config {
 }
 
 fn keys(keys: Vec<SecretString>, header: Option<String>) -> Result<Option<Keys>, SettingError> {
-    if keys.is_empty() {
+    let Some(keys) = Secrets::new("api-key", keys)? else {
         return Ok(None);
-    }
-    if keys.iter().any(|key| key.expose_secret().len() < SHORTEST_KEY) {
-        let problem = format!("a key has at least {SHORTEST_KEY} characters");
-        return Err(SettingError::invalid("api-key", problem));
-    }
+    };
     let header = header
         .unwrap_or_else(|| KEY_HEADER.to_owned())
         .to_ascii_lowercase();
@@ -197,6 +213,29 @@ fn keys(keys: Vec<SecretString>, header: Option<String>) -> Result<Option<Keys>,
             format!("{header:?} is no name of a header"),
         )),
     }
+}
+
+fn subscriptions(
+    topics: &[String],
+    secrets: Vec<SecretString>,
+    endpoint: Option<&str>,
+) -> Result<Option<Subscriptions>, SettingError> {
+    let secret = Secrets::new("sns-secret", secrets)?;
+    match topics {
+        [] if secret.is_some() => return Err(SettingError::Missing("sns-topics".to_owned())),
+        [] => return Ok(None),
+        _ => {}
+    }
+    let topics = Topics {
+        all: topics
+            .iter()
+            .map(|arn| Topic::parse(arn))
+            .collect::<Result<_, _>>()?,
+        endpoint: endpoint.and_then(|url| Url::parse(url).ok()),
+    };
+    let made = Subscriptions::new(topics, secret);
+    made.map(Some)
+        .map_err(|error| SettingError::invalid("sns-topics", error))
 }
 
 fn web(key: &str, url: String) -> Result<String, SettingError> {
@@ -317,7 +356,7 @@ mod tests {
         let table: &[(&[&str], &str)] = &[
             (
                 &[],
-                "--queue-url: is required, or else event-patterns, schedule-expression or api-key",
+                "--queue-url: is required, or else event-patterns, schedule-expression, api-key or sns-topics",
             ),
             (
                 &["--queue-url=https://x/y", "--queue-name=z"],

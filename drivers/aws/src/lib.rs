@@ -6,11 +6,13 @@
 //! is known to the hub. Whatever ends this driver costs a repetition and never an event.
 //!
 //! A queue and its rules are made here unless one is given (`rules`). The loop is in `driver`.
-//! An EventBridge API destination is taken at a door (`destination`).
+//! SNS over HTTPS (`subscription`) and an EventBridge API destination (`destination`) come to a door (`door`).
 
+mod certificate;
 mod client;
 mod config;
 mod destination;
+mod door;
 mod driver;
 mod eventbridge;
 mod lane;
@@ -18,7 +20,11 @@ mod message;
 mod queue;
 mod rules;
 mod s3;
+mod secret;
+mod signature;
 mod sns;
+mod subscription;
+mod topic;
 
 use dispatch_driver_sdk::{About, Context, Failure, Health};
 
@@ -33,26 +39,31 @@ pub const ABOUT: About = About {
 
 /// Runs until told to stop. Fails only when the settings are wrong or the hub denies the driver.
 pub async fn run(written: Written, context: Context) -> Result<(), Failure> {
-    let config = Config::try_from(written)?;
-    let door = config.keys.clone().map(|keys| {
+    let mut config = Config::try_from(written)?;
+    let door = config.senders.take().map(|senders| {
         let origin = config.origin("arn:aws:events:::api-destination");
-        destination::serve(keys, origin, &context)
+        door::serve(senders, origin, &context)
     });
     match (door, &config.queue) {
         (Some(door), None) => {
             context.hub.report(Health::Ready).await;
             door.await
         }
-        (door, Some(place)) => {
+        (None, Some(place)) => {
+            let clients = client::connect(&config).await?;
+            driver::run(&config, place, clients, context.clone()).await
+        }
+        (Some(door), Some(place)) => {
             let clients = client::connect(&config).await?;
             let reading = driver::run(&config, place, clients, context.clone());
-            match door {
-                None => reading.await,
-                Some(door) => {
-                    let (read, listened) = tokio::join!(reading, door);
-                    read.and(listened)
-                }
-            }
+            // A door that cannot be opened ends the other too.
+            let door = async {
+                let listened = door.await;
+                context.stop.stop();
+                listened
+            };
+            let (read, listened) = tokio::join!(reading, door);
+            listened.and(read)
         }
         // The settings are checked: there is something to do.
         (None, None) => Ok(()),

@@ -56,6 +56,14 @@ impl Origin {
         }
     }
 
+    /// The events of what SNS sent by itself: what is in its message, or else the notification.
+    pub(crate) fn notified(&self, envelope: &sns::Envelope) -> Result<Vec<Event>, EventError> {
+        match self.known(&envelope.message, false) {
+            Some(events) => Ok(events),
+            None => envelope.to_event(self.source.as_deref()).map(|event| vec![event]),
+        }
+    }
+
     /// `None` is: nothing this driver knows. A notification is opened once (`may_open`).
     fn known(&self, body: &str, may_open: bool) -> Option<Vec<Event>> {
         let shape: Shape<'_> = serde_json::from_str(body).ok()?;

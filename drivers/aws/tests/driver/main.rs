@@ -8,6 +8,7 @@ mod delivering;
 mod destination;
 mod living;
 mod making;
+mod sns;
 
 use std::path::Path;
 use std::time::Duration;
