@@ -9,6 +9,7 @@
 //! where it was `[]` (`secrets`, `tags`); both are read everywhere. Read [`resource`] first.
 
 mod absent;
+mod api;
 mod base_image;
 mod config_item;
 mod dead_letter;
@@ -36,6 +37,7 @@ mod subscription;
 mod tag;
 mod version;
 
+pub use api::{Api, ApiCredentials, ApiRateLimit, AuthKind, Segment, segments};
 pub use base_image::BaseImage;
 pub use config_item::ConfigItem;
 pub use dead_letter::{DeadLetter, FailedAttempt};
