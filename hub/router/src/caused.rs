@@ -20,8 +20,9 @@ pub(crate) fn hops(event: &Event) -> u32 {
         .unwrap_or(0)
 }
 
-/// `caused`, as an event that `cause` brought about, whatever the sink wrote there.
-pub(crate) fn stamp(cause: &Event, caused: &Event) -> Result<Event, EventError> {
+/// `caused`, as an event that `cause` brought about, whatever the sink wrote there. For the router, and for whoever
+/// calls a sink without it.
+pub fn stamp(cause: &Event, caused: &Event) -> Result<Event, EventError> {
     let correlation = cause.attribute(ext::CORRELATION).unwrap_or(cause.id());
     let hops = hops(cause).saturating_add(1);
     caused

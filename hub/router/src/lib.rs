@@ -34,6 +34,7 @@ mod subscription;
 mod turns;
 
 pub use breaker::BreakerState;
+pub use caused::stamp;
 pub use filter::{Filter, FilterError};
 pub use index::Index;
 pub use limits::{Limits, Quotas};

@@ -2,7 +2,8 @@
 //!
 //! A function that an event calls sees the event's data as its payload and the event without its data as
 //! `context.event`, in the original's field names and in those of CloudEvents 1.0 side by side. A function called by
-//! `exec` sees the input of the call and no event.
+//! `exec` sees the input of the call and no event; one called through an API sees the HTTP request as
+//! `context.httpContext`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -18,6 +19,24 @@ use crate::event01;
 
 /// Type of the event that is a call by `exec`, for the function's own subscription only.
 pub(super) const EXEC: &str = "dispatch.exec";
+
+/// Type of the event that is a call through an API. It is for everybody who subscribes to it; only for the function of
+/// the API it is the call itself.
+pub(super) const CALLED: &str = "dispatch.api.called";
+
+/// Data of the event that is a call through an API.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ApiData {
+    /// Name of the API.
+    pub(super) api: String,
+    /// Whether somebody waits for the answer.
+    pub(super) blocking: bool,
+    /// The HTTP request, without its body and without credentials.
+    pub(super) http_context: serde_json::Value,
+    /// The payload.
+    pub(super) input: Box<RawValue>,
+}
 
 /// Data of the event that is a call by `exec`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -59,6 +78,20 @@ pub(super) enum CalledBy {
         /// Labels of the run.
         tags: Vec<Tag>,
     },
+    /// Through an API.
+    Api {
+        /// Whether somebody waits.
+        blocking: bool,
+        /// The HTTP request.
+        http: Box<serde_json::Value>,
+    },
+}
+
+impl CalledBy {
+    /// Whether somebody asked for just this call and hears how it ended; else an event has to be delivered.
+    pub(super) fn has_caller(&self) -> bool {
+        matches!(self, Self::Exec { .. } | Self::Api { .. })
+    }
 }
 
 /// The request in an event. `own` says that the event targets the function itself.
@@ -71,6 +104,17 @@ pub(super) fn request_from(event: &Event, own: bool) -> Result<Request, serde_js
             by: CalledBy::Exec {
                 blocking: data.blocking,
                 tags: data.tags,
+            },
+        });
+    }
+    if own && event.ty() == CALLED {
+        let data: ApiData = serde_json::from_slice(event.data().map_or(b"{}", |data| data.bytes))?;
+        return Ok(Request {
+            payload: data.input,
+            secrets: Vec::new(),
+            by: CalledBy::Api {
+                blocking: data.blocking,
+                http: Box::new(data.http_context),
             },
         });
     }
@@ -96,8 +140,14 @@ fn payload(event: &Event) -> Result<Box<RawValue>, serde_json::Error> {
 /// `context` of the function message, without its secrets.
 pub(super) fn context(event: &Event, by: &CalledBy, deadline: Option<DateTime<Utc>>) -> Bytes {
     let mut context = Map::new();
-    if let CalledBy::Event(old) = by {
-        context.insert("event".to_owned(), both_names(event, old));
+    match by {
+        CalledBy::Event(old) => {
+            context.insert("event".to_owned(), both_names(event, old));
+        }
+        CalledBy::Api { http, .. } => {
+            context.insert("httpContext".to_owned(), serde_json::Value::clone(http));
+        }
+        CalledBy::Exec { .. } => {}
     }
     if let Some(deadline) = deadline {
         let text = deadline.to_rfc3339_opts(SecondsFormat::Millis, true);
@@ -187,6 +237,22 @@ mod tests {
         let deadline = DateTime::from_timestamp_millis(1_544_253_500_100);
         let context = context_json(&event, &request, deadline);
         assert_eq!(context, json!({"deadline": "2018-12-08T07:18:20.100Z"}));
+    }
+
+    #[test]
+    fn a_call_through_an_api_has_the_request_and_no_event() {
+        let data = r#"{"api":"a","blocking":true,"httpContext":{"method":"PUT"},"input":[1.0]}"#;
+        let event = Event::builder("1", "/s", CALLED).json(data).build().unwrap();
+
+        let request = request_from(&event, true).unwrap();
+
+        assert_eq!(request.payload.get(), "[1.0]");
+        assert_eq!(
+            context_json(&event, &request, None),
+            json!({"httpContext": {"method": "PUT"}})
+        );
+        let subscriber = request_from(&event, false).unwrap();
+        assert_eq!(subscriber.payload.get(), data);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! by `exec` are both deliveries, and each is a run: shown from memory while it lasts ([`ongoing`]), told by an
 //! event when it has ended ([`run`]). Read [`lifecycle`] for how a function becomes READY and [`sink`] for a call.
 
+mod api;
 mod exec;
 mod lifecycle;
 mod message;
@@ -31,9 +32,11 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use self::api::{ApiCall, Ended};
 pub(crate) use self::exec::Exec;
 use self::ongoing::Ongoing;
 use self::registry::Registry;
+pub(crate) use self::secrets::{SecretsError, collect as secret_values};
 use self::sink::FunctionSink;
 use self::watch::RunWatch;
 use crate::config::LiveLimits;

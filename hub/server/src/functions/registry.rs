@@ -55,6 +55,11 @@ impl Known {
         }
     }
 
+    /// Whether it can be called.
+    pub(super) fn state(&self) -> State {
+        self.state.borrow().clone()
+    }
+
     pub(super) fn set(&self, state: State) {
         self.state.send_replace(state);
     }

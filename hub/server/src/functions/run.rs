@@ -61,6 +61,10 @@ pub(super) fn begun(
             run.blocking = *blocking;
             run.tags.clone_from(tags);
         }
+        CalledBy::Api { blocking, http } => {
+            run.blocking = *blocking;
+            run.http_context = Some(serde_json::Value::clone(http));
+        }
     }
     run
 }

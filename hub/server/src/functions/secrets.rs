@@ -8,7 +8,7 @@ use dispatch_store::{Store, StoreError};
 
 /// Why a call gets no secrets.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SecretsError {
+pub(crate) enum SecretsError {
     /// A name nobody knows; its caller or the function's author must change it.
     #[error("{0}")]
     Missing(String),
@@ -18,7 +18,7 @@ pub(super) enum SecretsError {
 }
 
 /// Reads the named secrets.
-pub(super) async fn collect(
+pub(crate) async fn collect(
     store: &Store,
     organization: &str,
     names: impl Iterator<Item = &String>,

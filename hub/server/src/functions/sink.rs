@@ -39,7 +39,7 @@ pub(super) struct FunctionSink {
 
 impl Sink for FunctionSink {
     fn deliver(&self, delivery: Delivery) -> BoxFuture<'_, Answer> {
-        self.try_once(delivery).boxed()
+        self.try_once(delivery).map(|done| done.answer).boxed()
     }
 
     fn destination(&self) -> Option<Arc<str>> {
@@ -47,26 +47,47 @@ impl Sink for FunctionSink {
     }
 }
 
+/// How an attempt ended, for whoever waits for more than the router does.
+pub(super) struct Done {
+    pub(super) answer: Answer,
+    /// The run, if there was a call.
+    pub(super) run: Option<Arc<Run>>,
+    /// Why it failed, if it did.
+    pub(super) failure: Option<InvocationError>,
+}
+
+impl From<Answer> for Done {
+    fn from(answer: Answer) -> Self {
+        Self {
+            answer,
+            run: None,
+            failure: None,
+        }
+    }
+}
+
 impl FunctionSink {
-    async fn try_once(&self, delivery: Delivery) -> Answer {
+    pub(super) async fn try_once(&self, delivery: Delivery) -> Done {
         let functions = &self.functions.0;
         let Some(known) = functions.registry.get(&self.organization, &self.function) else {
-            return Answer::from(Outcome::Released {
+            return Done::from(Answer::from(Outcome::Released {
                 reason: format!("function {} not found", self.function),
                 code: Some(404),
                 after: None,
-            });
+            }));
         };
         let own = delivery.subscription.0 == known.id;
         let mut request = match request_from(&delivery.event, own) {
             Ok(request) => request,
-            Err(error) => return Answer::rejected(format!("the event's data is not JSON: {error}")),
+            Err(error) => {
+                return Answer::rejected(format!("the event's data is not JSON: {error}")).into();
+            }
         };
         request.secrets.splice(..0, self.secrets.iter().cloned());
         let mut attempt = Attempt::begin(self, &known, &delivery, &request);
         let deadline = Instant::now() + delivery.timeout;
         let revision = known.revision(BUILD_PATIENCE.min(delivery.timeout / 2)).await;
-        let exec = matches!(request.by, CalledBy::Exec { .. });
+        let has_caller = request.by.has_caller();
         let called = match revision {
             Some(revision) => {
                 attempt.revision = Some(revision);
@@ -76,24 +97,24 @@ impl FunctionSink {
                 let timeout = known.timeout.unwrap_or(DEFAULT_TIMEOUT).min(left);
                 self.call(&known, &delivery, &request, revision, timeout).await
             }
-            None if exec => Ok(failed(InvocationError::Unavailable(not_ready(&known.name)))),
+            None if has_caller => Ok(failed(InvocationError::Unavailable(not_ready(&known.name)))),
             None => {
                 attempt.wait();
-                return Answer::from(Outcome::Released {
+                return Done::from(Answer::from(Outcome::Released {
                     reason: not_ready(&known.name),
                     code: Some(503),
                     after: Some(NOT_READY_FOR),
-                });
+                }));
             }
         };
         let InvocationResult { result, logs } = match called {
             Ok(called) => called,
             Err(error) => {
                 tracing::error!(function = %known.name, %error, "secrets cannot be read");
-                return Answer::released("the secrets of the function cannot be read");
+                return Answer::released("the secrets of the function cannot be read").into();
             }
         };
-        attempt.end(exec, result, logs)
+        attempt.end(has_caller, result, logs)
     }
 
     async fn call(
@@ -154,7 +175,7 @@ impl<'a> Attempt<'a> {
         let executed = ongoing
             .executed_time(run::name_of(&delivery.id()))
             .or_else(|| match request.by {
-                CalledBy::Exec { .. } => delivery.event.time().map(run::nanos),
+                CalledBy::Exec { .. } | CalledBy::Api { .. } => delivery.event.time().map(run::nanos),
                 CalledBy::Event(_) => None,
             })
             .unwrap_or_else(|| run::nanos(Utc::now()));
@@ -183,18 +204,18 @@ impl<'a> Attempt<'a> {
     }
 
     /// Tells everybody how the call ended.
-    fn end(&mut self, exec: bool, result: Result<Bytes, InvocationError>, logs: Logs) -> Answer {
+    fn end(&mut self, has_caller: bool, result: Result<Bytes, InvocationError>, logs: Logs) -> Done {
         let functions = &self.functions.0;
         let organization = &self.known.organization;
         let Some(begun) = self.run.take() else {
-            return Answer::released("the attempt has ended before");
+            return Answer::released("the attempt has ended before").into();
         };
         let at = Utc::now();
         let run = Arc::new(Run {
             faas_id: self.revision,
             ..run::ended(&begun, &result, logs, at)
         });
-        let answer = match exec {
+        let answer = match has_caller {
             // Its caller has the answer, also a bad one; there is nothing to deliver again.
             true => Answer::accepted(),
             false => Answer::from(verdict(&result)),
@@ -204,17 +225,26 @@ impl<'a> Attempt<'a> {
             // The function went away meanwhile, and its runs with it.
             functions.ongoing.forget_function(self.known.id);
             functions.ongoing.answer(&self.event_id, &run);
-            return answer;
+            return Done {
+                answer,
+                run: Some(run),
+                failure: result.err(),
+            };
         }
         functions.ongoing.ended(organization, Arc::clone(&run));
         functions.ongoing.answer(&self.event_id, &run);
         functions.live.run(Arc::clone(organization), Arc::clone(&run));
-        match run::event_of(&run, at) {
+        let answer = match run::event_of(&run, at) {
             Ok(event) => answer.with_event(event),
             Err(error) => {
                 tracing::error!(run = %run.name, %error, "a run cannot be told");
                 answer
             }
+        };
+        Done {
+            answer,
+            run: Some(run),
+            failure: result.err(),
         }
     }
 }
