@@ -45,8 +45,8 @@ start_hub() {
     export DISPATCH_PORT DISPATCH_HOST=127.0.0.1 DISPATCH_SCHEME=http DISPATCH_CONFIG=$out/config.json
     export DISPATCH_LOG=${DISPATCH_LOG:-warn}
     api=http://127.0.0.1:$DISPATCH_PORT
-    start hub "$BENCH_BIN/dispatch" server --data "$hub_data" --port "$DISPATCH_PORT" --gateway-port "$(bench port)" \
-        "${@:2}"
+    start hub "$BENCH_BIN/dispatch" server --data "$hub_data" --port "$DISPATCH_PORT" --gateway-port "${gateway_port:-$(bench port)}" \
+        --gateway-tls-port 0 "${@:2}"
     hub_pid=$pid
     until_up hub "$hub_pid" "$api/healthz"
 }

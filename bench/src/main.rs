@@ -18,6 +18,7 @@ mod process;
 mod receive;
 mod record;
 mod rounds;
+mod route;
 mod row;
 mod sample;
 mod slow;
@@ -39,6 +40,8 @@ enum Command {
     Floor(floor::Args),
     /// Be a bridge between HTTP and NATS JetStream, to compare with
     NatsBridge(nats::Args),
+    /// Be one axum route that answers with what it gets
+    Route(route::Args),
     /// Be a target that takes its time
     Slow(slow::Args),
     /// Start a hub, write how long it takes to its first acknowledgement
@@ -62,6 +65,7 @@ fn main() -> anyhow::Result<()> {
         Command::Run(args) => runtime.block_on(row::run(*args)),
         Command::Floor(args) => runtime.block_on(floor::run(args)),
         Command::NatsBridge(args) => runtime.block_on(nats::run(args)),
+        Command::Route(args) => runtime.block_on(route::run(args)),
         Command::Slow(args) => runtime.block_on(slow::run(args)),
         Command::Start(args) => runtime.block_on(start::run(args)),
         Command::Idle(args) => runtime.block_on(idle::run(args)),
