@@ -30,11 +30,12 @@ pub(crate) struct Kind {
 }
 
 /// Every kind, in the order in which they can refer to each other.
-pub(crate) static KINDS: [&Kind; 7] = [
+pub(crate) static KINDS: [&Kind; 8] = [
     &BASE_IMAGE,
     &IMAGE,
     &SECRET,
     &FUNCTION,
+    &API,
     &DRIVER_TYPE,
     &DRIVER,
     &SUBSCRIPTION,
@@ -97,6 +98,33 @@ pub(crate) static FUNCTION: Kind = Kind {
             first_of(v, &["functionImageURL", "image"]),
             text(v, "status"),
             date(v, "createdTime"),
+        ]
+    },
+};
+
+/// An API.
+pub(crate) static API: Kind = Kind {
+    word: "API",
+    also: &[],
+    path: "/v1/api",
+    created: "Created api",
+    deleted: "Deleted api",
+    names_itself: false,
+    shape: &shape::API,
+    header: &[
+        "NAME", "FUNCTION", "PROTOCOL", "METHOD", "DOMAIN", "PATH", "AUTH", "STATUS", "ENABLED",
+    ],
+    row: |v| {
+        vec![
+            text(v, "name"),
+            text(v, "function"),
+            text(v, "protocols"),
+            text(v, "methods"),
+            text(v, "hosts"),
+            first_of(v, &["urls", "uris"]),
+            text(v, "authentication"),
+            text(v, "status"),
+            text(v, "enabled"),
         ]
     },
 };

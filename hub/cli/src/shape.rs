@@ -58,6 +58,35 @@ pub(crate) static FUNCTION: Shape = Object(&[
     ("tags", TAGS),
 ]);
 
+pub(crate) static API: Shape = Object(&[
+    ("kind", Any),
+    ("name", Any),
+    ("function", Any),
+    ("authentication", Any),
+    (
+        "credentials",
+        Object(&[
+            ("secret", Any),
+            ("header", Any),
+            ("jwksUrl", Any),
+            ("issuer", Any),
+            ("audience", Any),
+        ]),
+    ),
+    ("cors", Any),
+    ("corsOrigins", Any),
+    ("enabled", Any),
+    ("hosts", Any),
+    ("methods", Any),
+    ("protocols", Any),
+    ("tls", Any),
+    ("uris", Any),
+    ("timeout", Any),
+    ("maxBodyBytes", Any),
+    ("rateLimit", Object(&[("perSecond", Any), ("perConsumer", Any)])),
+    ("tags", TAGS),
+]);
+
 pub(crate) static SECRET: Shape = Object(&[("kind", Any), ("name", Any), ("secrets", Any), ("tags", TAGS)]);
 
 pub(crate) static DRIVER_TYPE: Shape = Object(&[

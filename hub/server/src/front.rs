@@ -22,11 +22,16 @@ use crate::rest::{events, panicked};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) IpAddr);
 
+/// `http` or `https`: how it was sent, as far as its sender knows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scheme(pub(crate) &'static str);
+
 /// The whole of what is served on a connection. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Front {
     /// Whose door for events comes first; none on the gateway.
     door: Option<App>,
+    scheme: Scheme,
     routes: Router,
 }
 
@@ -35,13 +40,18 @@ impl Front {
     pub(crate) fn api(app: App, routes: Router) -> Self {
         Self {
             door: Some(app),
+            scheme: Scheme("http"),
             routes,
         }
     }
 
-    /// These routes, which learn who sends: a [`Peer`] is with each request.
-    pub(crate) fn gateway(routes: Router) -> Self {
-        Self { door: None, routes }
+    /// These routes, which learn who sends and how: a [`Peer`] and a [`Scheme`] are with each request.
+    pub(crate) fn gateway(routes: Router, scheme: &'static str) -> Self {
+        Self {
+            door: None,
+            scheme: Scheme(scheme),
+            routes,
+        }
     }
 
     /// Answers one request.
@@ -55,6 +65,7 @@ impl Front {
     {
         let Some(app) = &self.door else {
             request.extensions_mut().insert(Peer(peer));
+            request.extensions_mut().insert(self.scheme);
             return self.routes.clone().oneshot(request.map(Body::new)).await;
         };
         if request.method() != Method::POST || request.uri().path() != events::PATH {

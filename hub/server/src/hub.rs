@@ -19,6 +19,7 @@ use crate::bodies::Bodies;
 use crate::config::{LiveLimits, ServerConfig};
 use crate::drivers::Drivers;
 use crate::functions::Functions;
+use crate::gateway::api::Apis;
 use crate::images::Images;
 use crate::quotas::Quotas;
 use crate::reload::Reload;
@@ -44,6 +45,8 @@ pub(crate) struct Foundation {
     pub(crate) address: SocketAddr,
     /// Where the gateway listens.
     pub(crate) gateway: SocketAddr,
+    /// Where it speaks TLS.
+    pub(crate) gateway_tls: SocketAddr,
     /// Resources and read models.
     pub(crate) store: Store,
     /// The journal, as everybody but its owner sees it.
@@ -72,6 +75,8 @@ pub(crate) struct Hub {
     pub(crate) images: Images,
     /// Driver processes.
     pub(crate) drivers: Drivers,
+    /// Routes in front of functions.
+    pub(crate) apis: Apis,
     /// Subscriptions and their lanes.
     pub(crate) subscriptions: Subscriptions,
     /// What is being sent to the hub.

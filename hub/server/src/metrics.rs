@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use dispatch_router::{BreakerState, LaneStatus};
+use http::StatusCode;
 use metrics::{Counter, counter, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
@@ -160,6 +161,16 @@ fn counted<C>(
     let organization = if apart { organization } else { &other };
     let make = || make(organization.clone());
     count(known.entry(organization.clone()).or_insert_with(make));
+}
+
+/// Counts an answer of an API.
+pub(crate) fn api_request(organization: &Arc<str>, api: &Arc<str>, status: StatusCode) {
+    let labels = [
+        ("organization", organization.to_string()),
+        ("api", api.to_string()),
+        ("code", status.as_str().to_owned()),
+    ];
+    counter!("dispatch_api_requests_total", &labels).increment(1);
 }
 
 /// Whether a driver's process is up.

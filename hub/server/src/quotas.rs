@@ -35,8 +35,9 @@ pub(crate) struct Quotas {
     started: Instant,
 }
 
+/// Buckets by name, bounded in number.
 #[derive(Debug, Default)]
-struct Buckets {
+pub(crate) struct Buckets {
     of: HashMap<Arc<str>, Bucket>,
     /// When those that were full again were last thrown away.
     swept: Duration,
@@ -44,7 +45,7 @@ struct Buckets {
 
 /// Tokens are counted in billionths: a rate of one a second brings one of them in a nanosecond, and nothing is rounded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Bucket {
+pub(crate) struct Bucket {
     /// How many were missing to be full.
     missing: u128,
     /// When that was.
@@ -53,7 +54,7 @@ struct Bucket {
 
 /// Why a bucket gives nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Empty {
+pub(crate) enum Empty {
     /// It holds fewer when it is full.
     Never,
     /// There are so many after this.
@@ -101,17 +102,28 @@ impl Quotas {
         events: &[Event],
         log: &dyn Log,
     ) -> Result<(), ApiError> {
+        let bytes = || events.iter().map(|event| event.encoded().len() as u64).sum();
+        self.fit_bytes(organization, events.len(), bytes, log)
+    }
+
+    /// The same for so many events that are not made yet, of about so many bytes.
+    pub(crate) fn fit_bytes(
+        &self,
+        organization: &Arc<str>,
+        events: usize,
+        bytes: impl FnOnce() -> u64,
+        log: &dyn Log,
+    ) -> Result<(), ApiError> {
         let now = self.now.load();
         let most = now.as_ref().and_then(|now| now.bytes_stored(organization));
         let Some((most, kept)) = most.zip(log.kept_bytes(organization)) else {
             return Ok(());
         };
-        let new: usize = events.iter().map(|event| event.encoded().len()).sum();
-        let new = new as u64;
+        let new = bytes();
         if new == 0 || kept.saturating_add(new) <= most {
             return Ok(());
         }
-        crate::metrics::over_quota(organization, BYTES_STORED, events.len());
+        crate::metrics::over_quota(organization, BYTES_STORED, events);
         let quota = format!(
             "organization {organization} may have {most} bytes of events in the journal ({BYTES_STORED} of its quota)"
         );
@@ -129,7 +141,8 @@ impl Quotas {
 }
 
 impl Buckets {
-    fn get(&mut self, organization: &Arc<str>, now: Duration) -> &mut Bucket {
+    /// The bucket of this name, or the one that further names share.
+    pub(crate) fn get(&mut self, organization: &Arc<str>, now: Duration) -> &mut Bucket {
         let known = self.of.contains_key(organization);
         if !known && self.of.len() >= MOST_BUCKETS && now >= self.swept + BURST {
             // One that had time to fill is as good as a new one.
@@ -143,7 +156,8 @@ impl Buckets {
 }
 
 impl Bucket {
-    fn take(&mut self, now: Duration, rate: u32, events: usize) -> Result<(), Empty> {
+    /// Takes so many, or nothing.
+    pub(crate) fn take(&mut self, now: Duration, rate: u32, events: usize) -> Result<(), Empty> {
         if events > rate as usize {
             return Err(Empty::Never);
         }

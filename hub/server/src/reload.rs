@@ -12,8 +12,12 @@ use utoipa::ToSchema;
 
 use crate::config::{Change, ConfigError, Limits, LiveLimits, ServerConfig, Settings};
 use crate::descriptors::Share;
+use crate::gateway::tls::{Certificate, CertificateError};
 use crate::quotas::Quotas;
 use crate::{logs, notify};
+
+/// What is said to have changed when the file it names has.
+const CERTIFICATE: &str = "gateway-tls-cert";
 
 /// What reading the configuration again came to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -34,6 +38,9 @@ pub(crate) enum ReloadError {
     /// The file cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The gateway's certificate cannot be used; the one before stays.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
 }
 
 /// Where the configuration came from, and what it is now.
@@ -52,6 +59,8 @@ pub(crate) struct Told {
     pub(crate) quotas: Arc<Quotas>,
     /// The deliveries' part of them.
     pub(crate) router: Router,
+    /// The gateway's certificate.
+    pub(crate) certificate: Arc<Certificate>,
 }
 
 impl Reload {
@@ -69,11 +78,23 @@ impl Reload {
     /// Reads the file again and changes what can change.
     pub(crate) async fn run(&self) -> Result<Reloaded, ReloadError> {
         let mut current = self.current.lock().await;
+        let renewed = self.told.certificate.reread()?;
         let settings = self.settings.clone().filter(|settings| settings.file.is_some());
-        let settings = settings.ok_or(ReloadError::NoFile)?;
+        let Some(settings) = settings else {
+            return match renewed {
+                true => Ok(Reloaded {
+                    changed: vec![CERTIFICATE.to_owned()],
+                    needs_restart: Vec::new(),
+                }),
+                false => Err(ReloadError::NoFile),
+            };
+        };
         let new = settings.read()?;
         notify::reloading();
-        let change = Change::between(&current, &new);
+        let mut change = Change::between(&current, &new);
+        if renewed {
+            change.live.push(CERTIFICATE.to_owned());
+        }
         logs::filter(new.log.as_deref());
         // Settings that need a restart stay as they are in `current`, to be named again the next time.
         current.log = new.log;
@@ -82,6 +103,7 @@ impl Reload {
             driver_memory: current.limits.driver_memory,
             driver_files: current.limits.driver_files,
             gateway_body_bytes: current.limits.gateway_body_bytes,
+            api_calls: current.limits.api_calls,
             ..new.limits
         };
         self.told.limits.store(bounded(&current.limits, self.most));

@@ -16,10 +16,11 @@ use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -44,6 +45,8 @@ const ONE_LEAVING_OF: usize = 16;
 const MOST_LEAVING: usize = 16;
 /// How long being told may take.
 const TURN_AWAY: Duration = Duration::from_millis(100);
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 /// What they are told.
 const NO_PLACE: &str = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
     content-type: application/json\r\ncontent-length: 50\r\n\r\n\
@@ -58,6 +61,8 @@ pub(crate) struct Doors {
     pub(crate) limits: LiveLimits,
     /// What is being sent.
     pub(crate) bodies: Arc<Bodies>,
+    /// Speaks TLS first; none where requests come as they are.
+    pub(crate) tls: Option<TlsAcceptor>,
     /// Cancelled when the hub stops: no new connections, and each ends after its request.
     pub(crate) stop: CancellationToken,
 }
@@ -190,6 +195,20 @@ async fn connection(stream: TcpStream, doors: Doors, place: &Place) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
+    let Some(acceptor) = doors.tls.clone() else {
+        return requests(stream, doors, place).await;
+    };
+    match timeout(HANDSHAKE, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => requests(stream, doors, place).await,
+        Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+        Err(_) => tracing::debug!("a TLS handshake took too long"),
+    }
+}
+
+async fn requests<S>(stream: S, doors: Doors, place: &Place)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (seat, stop) = (place.seat.clone(), doors.stop.clone());
     let service = service_fn(move |request| answer(doors.clone(), seat.clone(), request));
     let connection = http1::Builder::new()

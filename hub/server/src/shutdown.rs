@@ -83,9 +83,10 @@ impl Server {
         let end = began + limits.drain;
         let drained_by = end - CLOSING.min(limits.drain / 4);
         self.app.shutdown.cancel();
-        let (drivers, drained) = tokio::join!(
+        let (drivers, drained, ()) = tokio::join!(
             timeout_at(drained_by, self.app.drivers.stop()),
             self.app.router.drain(drained_by - began),
+            self.app.apis.drain(drained_by - began),
         );
         let mut left = Left {
             deliveries: drained.in_flight_left,

@@ -1,6 +1,6 @@
 //! The sockets API and gateway listen on: handed over by a supervisor, or bound here.
 //!
-//! A socket that was handed over (the first is the API's, the second the gateway's; systemd's socket activation, sd_listen_fds(3)) outlives this process: whoever
+//! A socket that was handed over (the first is the API's, the second the gateway's, the third that for TLS; systemd's socket activation, sd_listen_fds(3)) outlives this process: whoever
 //! connects while one hub stops and the next starts waits in its queue, and nobody is refused.
 
 use std::net::SocketAddr;
@@ -10,6 +10,9 @@ use tokio::net::{TcpListener, lookup_host};
 use crate::config::ServerConfig;
 use crate::start::StartError;
 
+/// Where the gateway speaks TLS unless something else is said.
+const GATEWAY_TLS_PORT: u16 = 8443;
+
 /// Sockets that were handed to this process; what was not is bound.
 #[derive(Debug, Default)]
 pub struct Inherited {
@@ -17,13 +20,16 @@ pub struct Inherited {
     pub api: Option<std::net::TcpListener>,
     /// For the gateway.
     pub gateway: Option<std::net::TcpListener>,
+    /// For the gateway with TLS.
+    pub gateway_tls: Option<std::net::TcpListener>,
 }
 
-/// Which of the two.
+/// Which of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Door {
     Api,
     Gateway,
+    GatewayTls,
 }
 
 impl Door {
@@ -31,6 +37,12 @@ impl Door {
         match self {
             Self::Api => config.port,
             Self::Gateway => config.gateway_port,
+            Self::GatewayTls => match config.gateway_tls_port {
+                Some(port) => port,
+                // Who wants any port for the one wants it for the other.
+                None if config.gateway_port == 0 => 0,
+                None => GATEWAY_TLS_PORT,
+            },
         }
     }
 
@@ -38,11 +50,12 @@ impl Door {
         match self {
             Self::Api => "--port",
             Self::Gateway => "--gateway-port",
+            Self::GatewayTls => "--gateway-tls-port",
         }
     }
 }
 
-/// The sockets that were handed to this process, if any were: the API's first, then the gateway's.
+/// The sockets that were handed to this process, if any were: the API's first, then the gateway's, then its TLS one's.
 ///
 /// To be called before there are threads: it takes `LISTEN_FDS` out of the environment, so that no process
 /// started later believes it is meant.
@@ -51,6 +64,7 @@ pub fn inherited_listeners() -> std::io::Result<Inherited> {
     Ok(Inherited {
         api: handed.take_tcp_listener(0)?,
         gateway: handed.take_tcp_listener(1)?,
+        gateway_tls: handed.take_tcp_listener(2)?,
     })
 }
 
@@ -62,7 +76,22 @@ pub(crate) async fn listen(
 ) -> Result<TcpListener, StartError> {
     match inherited {
         Some(socket) => adopt(config, socket),
-        None => bind(config, door, address(config, door).await?).await,
+        None => {
+            let address = address(config, door).await?;
+            match bind(config, door, address).await {
+                // Nobody asked for just this port: APIs say where they are.
+                Err(StartError::PortInUse { port, .. })
+                    if door == Door::GatewayTls && config.gateway_tls_port.is_none() =>
+                {
+                    tracing::warn!(
+                        port,
+                        "the gateway's port for TLS is taken: a free one is used (--gateway-tls-port)"
+                    );
+                    bind(config, door, SocketAddr::new(address.ip(), 0)).await
+                }
+                bound => bound,
+            }
+        }
     }
 }
 

@@ -23,6 +23,8 @@ use crate::descriptors::{self, Share};
 use crate::drivers::Drivers;
 use crate::front::Front;
 use crate::functions::Functions;
+use crate::gateway::api::Apis;
+use crate::gateway::tls::Certificate;
 use crate::hub::{App, Foundation, Hub};
 use crate::images::Images;
 use crate::quotas::Quotas;
@@ -65,6 +67,12 @@ pub enum StartError {
     Exposed {
         /// What was asked for.
         host: String,
+    },
+    /// The gateway has no certificate.
+    #[error("the gateway cannot speak TLS: {reason}")]
+    Certificate {
+        /// What is wrong with which setting.
+        reason: String,
     },
     /// The address means nothing on this machine.
     #[error("--host {host} is no address to listen on: {reason}")]
@@ -142,6 +150,11 @@ pub(crate) async fn begin(
     let (journal, recovered, store) = open(config.clone()).await?;
     let listener = socket::listen(&config, Door::Api, inherited.api).await?;
     let gateway = socket::listen(&config, Door::Gateway, inherited.gateway).await?;
+    let gateway_tls = socket::listen(&config, Door::GatewayTls, inherited.gateway_tls).await?;
+    let certificate = certificate(config.clone()).await?;
+    let acceptor = certificate.acceptor().map_err(|error| StartError::Certificate {
+        reason: error.to_string(),
+    })?;
     let router_limits = dispatch_router::Limits::default();
     let share = descriptors::share(Share {
         connections: config.limits.connections,
@@ -158,6 +171,7 @@ pub(crate) async fn begin(
     let foundation = Foundation {
         address: local(&listener)?,
         gateway: local(&gateway)?,
+        gateway_tls: local(&gateway_tls)?,
         config: config.clone(),
         limits: limits.clone(),
         quotas: quotas.clone(),
@@ -181,6 +195,7 @@ pub(crate) async fn begin(
     let functions = Functions::new(&foundation).map_err(unusable)?;
     let images = Images::new(&foundation).map_err(unusable)?;
     let drivers = Drivers::new(&foundation);
+    let apis = Apis::open(&foundation).await.map_err(in_data)?;
     let subscriptions = Subscriptions::new(&functions);
     let lanes = lanes(&foundation, &functions, &subscriptions)
         .await
@@ -201,6 +216,7 @@ pub(crate) async fn begin(
         limits: limits.clone(),
         quotas,
         router: router.clone(),
+        certificate: certificate.clone(),
     };
     let reload = Reload::new(settings, (*config).clone(), told, share);
     let app: App = Arc::new(Hub {
@@ -209,6 +225,7 @@ pub(crate) async fn begin(
         functions,
         images,
         drivers,
+        apis,
         subscriptions,
         bodies: Arc::new(Bodies::new(limits.clone())),
         reload,
@@ -225,19 +242,28 @@ pub(crate) async fn begin(
             front: Front::api(app.clone(), rest::router(app.clone())),
             limits: limits.clone(),
             bodies: app.bodies.clone(),
+            tls: None,
             stop: app.shutdown.clone(),
         },
     );
-    serving.listen(
-        gateway,
-        Doors {
-            front: Front::gateway(gateway::router(app.clone())),
-            // What is sent there does not count against what is sent to the API.
-            bodies: Arc::new(Bodies::new(limits.clone())),
-            limits,
-            stop: app.shutdown.clone(),
-        },
-    );
+    app.tasks.spawn(certificate.watch(app.shutdown.clone()));
+    // What is sent there does not count against what is sent to the API.
+    let bodies = Arc::new(Bodies::new(limits.clone()));
+    for (listener, scheme, tls) in [
+        (gateway, app.gateway_scheme(), None),
+        (gateway_tls, "https", Some(acceptor)),
+    ] {
+        serving.listen(
+            listener,
+            Doors {
+                front: Front::gateway(gateway::router(app.clone()), scheme),
+                bodies: bodies.clone(),
+                limits: limits.clone(),
+                tls,
+                stop: app.shutdown.clone(),
+            },
+        );
+    }
     Drivers::start(&app).await;
     if config.quickstart {
         app.tasks.spawn(quickstart::run(app.clone()));
@@ -247,7 +273,8 @@ pub(crate) async fn begin(
     notify::ready();
     let url = app.url();
     let gateway = app.gateway.to_string();
-    tracing::info!(url, gateway, data = %config.data.display(), head = recovered.head, "events are taken");
+    let gateway_tls = app.gateway_tls.to_string();
+    tracing::info!(url, gateway, gateway_tls, data = %config.data.display(), head = recovered.head, "events are taken");
     Ok(Server {
         app,
         serving,
@@ -266,6 +293,20 @@ impl Server {
     pub fn gateway(&self) -> SocketAddr {
         self.app.gateway
     }
+
+    /// Where the gateway speaks TLS.
+    pub fn gateway_tls(&self) -> SocketAddr {
+        self.app.gateway_tls
+    }
+}
+
+/// The gateway's certificate, read or made.
+async fn certificate(config: Arc<ServerConfig>) -> Result<Arc<Certificate>, StartError> {
+    let unusable = |reason: String| StartError::Certificate { reason };
+    spawn_blocking(move || Certificate::open(&config))
+        .await
+        .map_err(|error| unusable(error.to_string()))?
+        .map_err(|error| unusable(error.to_string()))
 }
 
 /// What the router starts with: a lane for each subscription, and for each function the one `exec` uses.

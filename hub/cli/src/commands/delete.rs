@@ -5,7 +5,9 @@ use clap::Subcommand;
 use crate::client::Route;
 use crate::commands::Session;
 use crate::commands::batch::{self, Verb};
-use crate::resource::{BASE_IMAGE, DRIVER, DRIVER_TYPE, FUNCTION, IMAGE, Kind, SECRET, SUBSCRIPTION, text};
+use crate::resource::{
+    API, BASE_IMAGE, DRIVER, DRIVER_TYPE, FUNCTION, IMAGE, Kind, SECRET, SUBSCRIPTION, text,
+};
 
 /// What goes.
 #[derive(clap::Args)]
@@ -44,6 +46,9 @@ enum What {
     /// A function and its runs
     #[command(alias = "functions")]
     Function(Named),
+    /// An API
+    #[command(alias = "apis")]
+    Api(Named),
     /// A secret
     #[command(alias = "secrets")]
     Secret(Named),
@@ -74,6 +79,7 @@ pub(crate) async fn run(args: Args, session: anyhow::Result<Session>) -> anyhow:
         Some(What::BaseImage(named)) => (&BASE_IMAGE, named),
         Some(What::Image(named)) => (&IMAGE, named),
         Some(What::Function(named)) => (&FUNCTION, named),
+        Some(What::Api(named)) => (&API, named),
         Some(What::Secret(named)) => (&SECRET, named),
         Some(What::Subscription(named)) => (&SUBSCRIPTION, named),
         Some(What::Driver(named)) => (&DRIVER, named),

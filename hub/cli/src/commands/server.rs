@@ -39,7 +39,7 @@ pub(crate) struct Args {
         hide_env_values = true
     )]
     port: Option<u16>,
-    /// Port of the gateway, where drivers are reached that listen; 0 takes a free one [default: 8081]
+    /// Port of the gateway, where APIs are served and drivers reached that listen; 0 takes a free one [default: 8081]
     #[arg(
         long,
         value_name = "PORT",
@@ -47,6 +47,30 @@ pub(crate) struct Args {
         hide_env_values = true
     )]
     gateway_port: Option<u16>,
+    /// Port of the gateway for TLS; 0 takes a free one [default: 8443, or a free one where that is taken]
+    #[arg(
+        long,
+        value_name = "PORT",
+        env = "DISPATCH_SERVER_GATEWAY_TLS_PORT",
+        hide_env_values = true
+    )]
+    gateway_tls_port: Option<u16>,
+    /// The gateway's certificate, PEM [default: one the hub makes for itself]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "DISPATCH_SERVER_GATEWAY_TLS_CERT",
+        hide_env_values = true
+    )]
+    gateway_tls_cert: Option<PathBuf>,
+    /// Its key, PEM
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "DISPATCH_SERVER_GATEWAY_TLS_KEY",
+        hide_env_values = true
+    )]
+    gateway_tls_key: Option<PathBuf>,
     /// Where others reach the gateway: scheme, host and port [default: of host and gateway port]
     #[arg(
         long,
@@ -114,6 +138,9 @@ pub(crate) async fn run(args: Args, inherited: Inherited) -> anyhow::Result<Exit
             host: args.host,
             port: args.port,
             gateway_port: args.gateway_port,
+            gateway_tls_port: args.gateway_tls_port,
+            gateway_tls_cert: args.gateway_tls_cert,
+            gateway_tls_key: args.gateway_tls_key,
             gateway_url: args.gateway_url,
             journal_chain: args.journal_chain.then_some(true),
             insecure_no_auth: args.insecure_no_auth.then_some(true),

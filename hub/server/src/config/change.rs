@@ -9,7 +9,9 @@ use serde_json::Value;
 use super::ServerConfig;
 
 /// Settings that change while the hub runs, and all that is below them.
-const LIVE: [&str; 9] = [
+const LIVE: [&str; 11] = [
+    "limits.api-body-bytes",
+    "limits.api-timeout",
     "limits.batch-bytes",
     "limits.batch-events",
     "limits.connections",

@@ -31,6 +31,15 @@ pub struct Limits {
     /// Bytes of one request that the gateway passes on to a driver.
     #[serde(deserialize_with = "at_least_one")]
     pub gateway_body_bytes: usize,
+    /// Bytes of one request's body that an API takes.
+    #[serde(deserialize_with = "at_least_one")]
+    pub api_body_bytes: usize,
+    /// Calls through APIs that somebody waits for, at once.
+    #[serde(deserialize_with = "at_least_one")]
+    pub api_calls: usize,
+    /// How long a caller of an API waits that has no bound of its own.
+    #[serde(deserialize_with = "duration", serialize_with = "seconds")]
+    pub api_timeout: Duration,
     /// Events waiting in memory per subscription.
     #[serde(deserialize_with = "at_least_one")]
     pub lane_events: usize,
@@ -53,6 +62,9 @@ impl Default for Limits {
             driver_memory: 2 << 30,
             driver_files: 1024,
             gateway_body_bytes: 32 << 20,
+            api_body_bytes: 1 << 20,
+            api_calls: 1024,
+            api_timeout: Duration::from_secs(60),
             lane_events: 1024,
             drain: Duration::from_secs(5),
             notice: Duration::ZERO,

@@ -34,8 +34,14 @@ pub struct ServerConfig {
     pub host: String,
     /// Port of the API; 0 takes a free one.
     pub port: u16,
-    /// Port of the gateway: drivers that listen, under `/driver/<org>/<name>`; 0 takes a free one.
+    /// Port of the gateway: APIs, and drivers that listen under `/driver/<org>/<name>`; 0 takes a free one.
     pub gateway_port: u16,
+    /// Port of the gateway for TLS; 0 takes a free one. Unless said 8443, or a free one where that is taken.
+    pub gateway_tls_port: Option<u16>,
+    /// The gateway's certificate with those above it, as PEM; made by the hub itself unless given.
+    pub gateway_tls_cert: Option<PathBuf>,
+    /// Its key, as PEM.
+    pub gateway_tls_key: Option<PathBuf>,
     /// Where others reach the gateway, such as `https://hub.example.org`; else it is made of host and port.
     #[serde(deserialize_with = "public_url")]
     pub gateway_url: Option<String>,
@@ -76,6 +82,9 @@ impl Default for ServerConfig {
             host: "127.0.0.1".to_owned(),
             port: 8080,
             gateway_port: 8081,
+            gateway_tls_port: None,
+            gateway_tls_cert: None,
+            gateway_tls_key: None,
             gateway_url: None,
             insecure_no_auth: false,
             plugins: None,

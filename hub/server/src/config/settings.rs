@@ -25,6 +25,12 @@ pub struct Overrides {
     pub port: Option<u16>,
     /// `--gateway-port`.
     pub gateway_port: Option<u16>,
+    /// `--gateway-tls-port`.
+    pub gateway_tls_port: Option<u16>,
+    /// `--gateway-tls-cert`.
+    pub gateway_tls_cert: Option<PathBuf>,
+    /// `--gateway-tls-key`.
+    pub gateway_tls_key: Option<PathBuf>,
     /// `--gateway-url`.
     pub gateway_url: Option<String>,
     /// `--journal-chain`.
@@ -105,6 +111,17 @@ impl ServerConfig {
         put(&mut self.insecure_no_auth, overrides.insecure_no_auth);
         put(&mut self.quickstart, overrides.quickstart);
         put(&mut self.limits.drain, overrides.drain);
+        for (slot, said) in [
+            (&mut self.gateway_tls_cert, overrides.gateway_tls_cert),
+            (&mut self.gateway_tls_key, overrides.gateway_tls_key),
+        ] {
+            if said.is_some() {
+                *slot = said;
+            }
+        }
+        if overrides.gateway_tls_port.is_some() {
+            self.gateway_tls_port = overrides.gateway_tls_port;
+        }
         if overrides.gateway_url.is_some() {
             self.gateway_url = overrides.gateway_url;
         }

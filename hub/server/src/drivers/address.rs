@@ -71,7 +71,7 @@ impl Addresses {
 }
 
 /// Where a process on this machine reaches the hub.
-pub(super) fn reachable(hub: SocketAddr) -> SocketAddr {
+pub(crate) fn reachable(hub: SocketAddr) -> SocketAddr {
     let ip = match hub.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

@@ -34,7 +34,7 @@ use uuid::Uuid;
 use crate::hub::{App, Foundation};
 use crate::rest::error::ApiError;
 use address::Addresses;
-pub(crate) use address::WrongAddress;
+pub(crate) use address::{WrongAddress, reachable};
 use process::Caps;
 use program::Places;
 use record::Record;

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{DRIVERS, headers, pass_on};
 use crate::door;
-use crate::front::Peer;
+use crate::front::{Peer, Scheme};
 use crate::hub::{App, Hub};
 use crate::rest::error::ApiError;
 
@@ -41,6 +41,7 @@ pub(super) struct Place {
 pub(super) async fn serve(
     State(app): State<App>,
     Extension(Peer(peer)): Extension<Peer>,
+    Extension(Scheme(scheme)): Extension<Scheme>,
     Path(place): Path<Place>,
     mut request: Request,
 ) -> Result<Response, ApiError> {
@@ -52,7 +53,7 @@ pub(super) async fn serve(
     let prefix = format!("{DRIVERS}/{}/{}", place.organization, place.name);
     *request.uri_mut() = below(&request)?;
     headers::drop_hop_by_hop(request.headers_mut());
-    headers::say_forwarded(request.headers_mut(), peer, app.gateway_scheme(), &prefix);
+    headers::say_forwarded(request.headers_mut(), peer, scheme, &prefix);
     let turn = app
         .drivers
         .passing()

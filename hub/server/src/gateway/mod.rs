@@ -1,19 +1,20 @@
-//! What is served on the gateway's port: drivers that listen, under `/driver/<org>/<name>`.
+//! What is served on the gateway's ports, with TLS and without: drivers that listen, under `/driver/<org>/<name>`,
+//! and APIs, everywhere else.
 //!
 //! Everything here comes from outside and is for somebody else: requests are bounded and passed on
-//! (`driver.rs`, `pass_on.rs`), never answered by the hub's own API. Routes of other kinds join in [`router`].
+//! (`driver.rs`, `pass_on.rs`) or become calls of functions ([`api`]), never answered by the hub's own API.
 
+pub(crate) mod api;
 mod driver;
 mod headers;
 mod pass_on;
+pub(crate) mod tls;
 
 use axum::Router;
-use axum::http::Uri;
 use axum::routing::any;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::hub::App;
-use crate::rest::error::ApiError;
 use crate::rest::panicked;
 
 /// Below it every driver that listens has its place.
@@ -23,7 +24,7 @@ pub(crate) const DRIVERS: &str = "/driver";
 pub(crate) fn router(app: App) -> Router {
     Router::new()
         .merge(drivers())
-        .fallback(unknown)
+        .fallback(api::serve)
         .with_state(app)
         .layer(CatchPanicLayer::custom(panicked))
 }
@@ -33,8 +34,4 @@ fn drivers() -> Router<App> {
         .route("/driver/{organization}/{name}", any(driver::serve))
         .route("/driver/{organization}/{name}/", any(driver::serve))
         .route("/driver/{organization}/{name}/{*path}", any(driver::serve))
-}
-
-async fn unknown(uri: Uri) -> ApiError {
-    ApiError::not_found(format!("nothing is served at {}", uri.path()))
 }

@@ -7,6 +7,7 @@
 pub(crate) mod error;
 pub(crate) mod organization;
 
+mod apis;
 mod base_images;
 mod dead_letters;
 mod deliveries;
@@ -68,6 +69,7 @@ fn documented() -> OpenApiRouter<App> {
         .merge(drivers::routes())
         .merge(sidecar::routes())
         .merge(sink::routes())
+        .merge(apis::routes())
         .merge(subscriptions::routes())
         .merge(secrets::routes())
 }

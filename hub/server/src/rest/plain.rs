@@ -20,7 +20,7 @@ use super::error::ApiError;
 const MESSAGE_BYTES: usize = 4096;
 
 /// Resources of the original that are not here.
-const NOT_HERE: [&str; 5] = ["iam", "api", "application", "serviceclass", "serviceinstance"];
+const NOT_HERE: [&str; 4] = ["iam", "application", "serviceclass", "serviceinstance"];
 
 /// 404 for a path nobody serves; 501 for what the original had there.
 pub(crate) async fn unknown_route(uri: Uri) -> ApiError {

@@ -24,7 +24,7 @@ async fn reload(State(app): State<App>) -> Result<Json<Reloaded>, ApiError> {
         let message = describe(&error);
         match error {
             ReloadError::NoFile => ApiError::conflict(message),
-            ReloadError::Config(_) => ApiError::bad_request(message),
+            ReloadError::Config(_) | ReloadError::Certificate(_) => ApiError::bad_request(message),
         }
     })?;
     let (changed, needs_restart) = (reloaded.changed.join(", "), reloaded.needs_restart.join(", "));

@@ -1,5 +1,6 @@
 //! `dispatch create`: one resource by flags, or many by file. One file per family of flags.
 
+mod api;
 mod driver;
 mod function;
 mod image;
@@ -15,7 +16,7 @@ use serde_json::Value;
 use crate::client::Route;
 use crate::commands::Session;
 use crate::commands::batch::{self, Verb};
-use crate::resource::{BASE_IMAGE, DRIVER, DRIVER_TYPE, FUNCTION, IMAGE, Kind, SECRET, SUBSCRIPTION};
+use crate::resource::{API, BASE_IMAGE, DRIVER, DRIVER_TYPE, FUNCTION, IMAGE, Kind, SECRET, SUBSCRIPTION};
 
 /// What to create.
 #[derive(clap::Args)]
@@ -36,6 +37,8 @@ enum What {
     Image(image::Image),
     /// A function, from a file or a folder
     Function(function::Function),
+    /// An API: an HTTP route in front of a function
+    Api(Box<api::Api>),
     /// A secret, from a JSON file of texts
     Secret(secret::Secret),
     /// A subscription: which events go to a function or a web hook
@@ -60,6 +63,7 @@ pub(crate) async fn run(args: Args, session: anyhow::Result<Session>) -> anyhow:
         Some(What::BaseImage(said)) => (&BASE_IMAGE, said.body()),
         Some(What::Image(said)) => (&IMAGE, said.body()?),
         Some(What::Function(said)) => (&FUNCTION, said.body()?),
+        Some(What::Api(said)) => (&API, said.body()),
         Some(What::Secret(said)) => (&SECRET, said.body()?),
         Some(What::Subscription(said)) => (&SUBSCRIPTION, said.body()),
         Some(What::Driver(said)) => (&DRIVER, said.body()),

@@ -14,7 +14,7 @@ use crate::commands::Session;
 use crate::out;
 use crate::output::Format;
 use crate::resource::{
-    BASE_IMAGE, DRIVER, DRIVER_TYPE, FUNCTION, IMAGE, Kind, SECRET, SUBSCRIPTION, driver_details,
+    API, BASE_IMAGE, DRIVER, DRIVER_TYPE, FUNCTION, IMAGE, Kind, SECRET, SUBSCRIPTION, driver_details,
 };
 use crate::stream::{Feed, Message};
 
@@ -29,6 +29,21 @@ pub(crate) struct Args {
 struct Named {
     /// Its name; all of them if not given
     name: Option<String>,
+}
+
+#[derive(clap::Args)]
+struct Apis {
+    /// Its name; all of them if not given
+    name: Option<String>,
+    /// Only those of this function
+    #[arg(
+        long = "func",
+        short,
+        visible_alias = "function",
+        value_name = "FUNCTION",
+        conflicts_with = "name"
+    )]
+    function: Option<String>,
 }
 
 #[derive(clap::Args)]
@@ -51,6 +66,9 @@ enum What {
     /// Functions
     #[command(visible_alias = "functions")]
     Function(Named),
+    /// APIs
+    #[command(visible_alias = "apis")]
+    Api(Apis),
     /// Secrets
     #[command(visible_alias = "secrets")]
     Secret(Secrets),
@@ -86,6 +104,7 @@ pub(crate) async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         What::Subscription(named) => (&SUBSCRIPTION, named),
         What::Driver(named) => return driver(named, session).await,
         What::DriverType(named) => (&DRIVER_TYPE, named),
+        What::Api(said) => return apis(said, session).await,
         What::Secret(said) => return secrets(said, session).await,
         What::Runs(said) => return runs::run(said, session).await,
         What::Events(said) => return events::run(said, session).await,
@@ -102,6 +121,16 @@ async fn find(kind: &Kind, name: Option<&str>, session: &Session) -> anyhow::Res
         None => Route::to(kind.path),
     };
     Ok(session.client.get(route).await?)
+}
+
+async fn apis(said: Apis, session: &Session) -> anyhow::Result<()> {
+    let route = match (said.name, said.function) {
+        (Some(name), _) => Route::to(API.path).named(&name),
+        (None, Some(function)) => Route::to(API.path).with("function", function),
+        (None, None) => Route::to(API.path),
+    };
+    let found = session.client.get(route).await?;
+    session.format.print(&found, || API.table(&found))
 }
 
 /// With how its process fares when it is asked for by name, or all columns are wanted.

@@ -1,0 +1,78 @@
+//! The request as a function sees it: `context.httpContext`. Pure.
+//!
+//! The original's fields, in nginx's words, and ours: `headers`, `query`, `params`, `host`, `remoteAddr`, `api`,
+//! `consumer`, `claims`. Credentials are in none of them.
+
+use std::net::IpAddr;
+
+use http::HeaderMap;
+use http::request::Parts;
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value, json};
+
+use super::auth::Consumer;
+use super::served::Served;
+use crate::rest::organization::ORGANIZATION_HEADER;
+
+/// What is known of a request beside its head.
+pub(super) struct About<'a> {
+    pub(super) served: &'a Served,
+    pub(super) params: &'a [(String, String)],
+    pub(super) query: Value,
+    pub(super) consumer: Consumer,
+    pub(super) scheme: &'static str,
+    pub(super) host: Option<&'a str>,
+    pub(super) peer: IpAddr,
+}
+
+/// The context of a request.
+pub(super) fn context(parts: &Parts, about: About<'_>) -> Value {
+    let path = parts.uri.path();
+    let target = parts.uri.path_and_query().map_or(path, |both| both.as_str());
+    let (method, version) = (parts.method.as_str(), format!("{:?}", parts.version));
+    let params: Map<String, Value> = about
+        .params
+        .iter()
+        .map(|(name, value)| (name.clone(), percent_decode_str(value).decode_utf8_lossy().into()))
+        .collect();
+    let mut context = json!({
+        "method": method,
+        "uri": path,
+        "request_uri": target,
+        "request": format!("{method} {target} {version}"),
+        "args": parts.uri.query().unwrap_or_default(),
+        "scheme": about.scheme,
+        "server_protocol": version,
+        "upstream_uri": format!("/v1/runs?functionName={}", about.served.function),
+        "headers": headers(&parts.headers, about.served),
+        "query": about.query,
+        "params": params,
+        "host": about.host,
+        "remoteAddr": about.peer.to_string(),
+        "api": &*about.served.name,
+    });
+    if let Some(consumer) = about.consumer.name {
+        context["consumer"] = consumer.into();
+    }
+    if let Some(claims) = about.consumer.claims {
+        context["claims"] = claims;
+    }
+    context
+}
+
+/// Each name once; several values are joined, as RFC 9110 (5.3) allows.
+fn headers(all: &HeaderMap, served: &Served) -> Value {
+    let mut shown = all.clone();
+    served.guard.hide(&mut shown);
+    shown.remove(ORGANIZATION_HEADER);
+    let mut map = Map::new();
+    for name in shown.keys() {
+        let values: Vec<_> = shown
+            .get_all(name)
+            .iter()
+            .map(|value| String::from_utf8_lossy(value.as_bytes()))
+            .collect();
+        map.insert(name.as_str().to_owned(), values.join(", ").into());
+    }
+    Value::Object(map)
+}

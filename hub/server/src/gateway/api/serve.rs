@@ -1,0 +1,315 @@
+//! A request from its first byte to its answer.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, HOST, HeaderValue, LOCATION, WWW_AUTHENTICATE};
+use http::request::Parts;
+use http::{HeaderName, Method, StatusCode};
+
+use super::answer::{self, RUN};
+use super::auth::{Consumer, Refused};
+use super::context::{About, context};
+use super::payload::{arguments, payload};
+use super::routes::Found;
+use super::served::Served;
+use super::{Apis, cors};
+use crate::door;
+use crate::front::{Peer, Scheme};
+use crate::functions::ApiCall;
+use crate::hub::{App, Hub};
+use crate::rest::error::ApiError;
+
+/// `false`: the caller does not wait.
+const BLOCKING: HeaderName = HeaderName::from_static("x-dispatch-blocking");
+/// When it is worth trying again.
+const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// What came, beside the request itself.
+struct Asked {
+    served: Arc<Served>,
+    params: Vec<(String, String)>,
+    host: Option<String>,
+    scheme: &'static str,
+    peer: IpAddr,
+}
+
+/// Answers a request that is for an API, or says that it is for none.
+pub(in crate::gateway) async fn serve(
+    State(app): State<App>,
+    Extension(Peer(peer)): Extension<Peer>,
+    Extension(Scheme(scheme)): Extension<Scheme>,
+    request: Request,
+) -> Response {
+    let host = host_of(&request);
+    let routes = app.apis.routes.load_full();
+    match routes.find(host.as_deref(), request.method(), request.uri().path()) {
+        Found::Nothing => ApiError::not_found("no API found with those values").into_response(),
+        Found::OtherMethods { allowed, served } => {
+            let response = others(&allowed, &served, &request);
+            door::discard(request.into_body()).await;
+            response
+        }
+        Found::Api { served, params } => {
+            let asked = Asked {
+                served: served.clone(),
+                params,
+                host,
+                scheme,
+                peer,
+            };
+            let headers = served.api.allows_cors().then(|| request.headers().clone());
+            let mut response = answered(&app, asked, request).await;
+            if let Some(headers) = headers {
+                cors::allow(&served.api, &headers, response.headers_mut());
+            }
+            crate::metrics::api_request(&served.organization, &served.name, response.status());
+            response
+        }
+    }
+}
+
+/// What is there for other methods: an answer to OPTIONS, a refusal to the rest.
+fn others(allowed: &[Method], served: &[Arc<Served>], request: &Request) -> Response {
+    let names: Vec<&str> = allowed.iter().map(Method::as_str).collect();
+    let allow = HeaderValue::from_str(&names.join(", "));
+    let mut response = match *request.method() {
+        Method::OPTIONS => StatusCode::OK.into_response(),
+        _ => {
+            let message = format!("method is not allowed here; it is one of {}", names.join(", "));
+            ApiError::new(StatusCode::METHOD_NOT_ALLOWED, message).into_response()
+        }
+    };
+    if let Ok(allow) = allow {
+        response.headers_mut().insert(ALLOW, allow);
+    }
+    let wanted = request.headers().get(http::header::ACCESS_CONTROL_REQUEST_METHOD);
+    let wanted = wanted.and_then(|method| Method::from_bytes(method.as_bytes()).ok());
+    let at = allowed.iter().position(|method| Some(method) == wanted.as_ref());
+    // Without a wanted method, or with one nobody takes, the first may speak for all.
+    if let Some(served) = served.get(at.unwrap_or_default()) {
+        cors::allow(&served.api, request.headers(), response.headers_mut());
+    }
+    response
+}
+
+async fn answered(app: &App, asked: Asked, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    if parts.method == Method::OPTIONS && asked.served.api.allows_cors() && cors::is_preflight(&parts.headers)
+    {
+        return StatusCode::OK.into_response();
+    }
+    let consumer = match before_body(app, &asked, &parts).await {
+        Ok(consumer) => consumer,
+        Err(refusal) => {
+            door::discard(body).await;
+            return refusal;
+        }
+    };
+    match with_body(app, asked, parts, body, consumer).await {
+        Ok(response) => response,
+        Err(refusal) => refusal,
+    }
+}
+
+/// What can be refused without the body: the protocol, the caller, the rate.
+async fn before_body(app: &Hub, asked: &Asked, parts: &Parts) -> Result<Option<Consumer>, Response> {
+    let served = &asked.served;
+    if !served.speaks(asked.scheme) {
+        let protocol = match asked.scheme {
+            "http" => "HTTPS",
+            _ => "HTTP",
+        };
+        return Err(ApiError::bad_request(format!("Please use {protocol} protocol")).into_response());
+    }
+    if served.guard.needs_body() {
+        return Ok(None);
+    }
+    let consumer = admitted(app, asked, parts, &Bytes::new()).await?;
+    Ok(Some(consumer))
+}
+
+/// Who calls, if they may, and one request of their rate.
+async fn admitted(app: &Hub, asked: &Asked, parts: &Parts, body: &Bytes) -> Result<Consumer, Response> {
+    let served = &asked.served;
+    let admitted = served
+        .guard
+        .admit(&app.foundation, &served.organization, &parts.headers, body)
+        .await;
+    let consumer = admitted.map_err(unadmitted)?;
+    let peer = asked.peer.to_string();
+    served
+        .rates
+        .take(consumer.name.as_deref().unwrap_or(&peer))
+        .map_err(ApiError::into_response)?;
+    Ok(consumer)
+}
+
+fn unadmitted(refused: Refused) -> Response {
+    match refused {
+        Refused::Who { message, challenge } => {
+            let mut response = ApiError::unauthorized(message).into_response();
+            let challenge = HeaderValue::from_static(challenge);
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+            response
+        }
+        Refused::Unchecked => {
+            ApiError::unavailable("callers cannot be checked now", RETRY_AFTER).into_response()
+        }
+    }
+}
+
+async fn with_body(
+    app: &App,
+    asked: Asked,
+    parts: Parts,
+    body: Body,
+    consumer: Option<Consumer>,
+) -> Result<Response, Response> {
+    let served = asked.served.clone();
+    let limits = app.limits.load();
+    let most = served.body_bytes(limits.api_body_bytes);
+    let body = door::bounded(&parts.headers, body, most)
+        .await
+        .map_err(ApiError::into_response)?;
+    let consumer = match consumer {
+        Some(consumer) => consumer,
+        None => admitted(app, &asked, &parts, &body).await?,
+    };
+    let timeout = served.timeout(limits.api_timeout);
+    let (call, waits) = understood(asked, &parts, body, consumer, timeout)
+        .await
+        .map_err(ApiError::into_response)?;
+    let size = call.input.get().len() as u64;
+    app.quotas
+        .take(&served.organization, 1)
+        .and_then(|()| app.quotas.fit_bytes(&served.organization, 1, || size, &*app.log))
+        .map_err(ApiError::into_response)?;
+    match waits {
+        true => waited(app, &served, call).await,
+        false => taken(app, &served, call).await,
+    }
+    .map_err(ApiError::into_response)
+}
+
+/// The call that a request is, and whether its caller waits.
+async fn understood(
+    asked: Asked,
+    parts: &Parts,
+    body: Bytes,
+    consumer: Consumer,
+    timeout: std::time::Duration,
+) -> Result<(ApiCall, bool), ApiError> {
+    let waits = match parts.headers.get(BLOCKING).map(HeaderValue::as_bytes) {
+        None => true,
+        Some(said) if said.eq_ignore_ascii_case(b"true") => true,
+        Some(said) if said.eq_ignore_ascii_case(b"false") => false,
+        Some(_) => {
+            return Err(ApiError::bad_request(format!(
+                "{BLOCKING}: must be true or false"
+            )));
+        }
+    };
+    let content_type = parts
+        .headers
+        .get(CONTENT_TYPE)
+        .map(|ty| String::from_utf8_lossy(ty.as_bytes()));
+    let query = parts.uri.query();
+    let input = payload(&parts.method, content_type.as_deref(), query, body).await?;
+    let http = context(
+        parts,
+        About {
+            served: &asked.served,
+            params: &asked.params,
+            query: arguments(query)?,
+            consumer,
+            scheme: asked.scheme,
+            host: asked.host.as_deref(),
+            peer: asked.peer,
+        },
+    );
+    let call = ApiCall {
+        api: asked.served.name.clone(),
+        function: asked.served.function.clone(),
+        input,
+        http,
+        timeout,
+    };
+    Ok((call, waits))
+}
+
+/// Calls; the call goes on also when its caller goes away.
+async fn waited(app: &App, served: &Arc<Served>, call: ApiCall) -> Result<Response, ApiError> {
+    let Apis { turns, calls, .. } = &app.apis;
+    let turn = turns
+        .clone()
+        .try_acquire_owned()
+        .map_err(|_| ApiError::unavailable("too many calls are under way", RETRY_AFTER))?;
+    let (hub, organization) = (app.clone(), served.organization.clone());
+    let call = calls.spawn(async move {
+        let ended = hub.functions.call(&organization, call).await;
+        drop(turn);
+        ended
+    });
+    let ended = call.await.map_err(|error| {
+        tracing::error!(%error, api = %served.name, "a call broke off");
+        ApiError::internal("internal error")
+    })?;
+    Ok(answer::response(&served.function, &ended?))
+}
+
+/// Takes the call: 202 when it is durable, with where its run is told.
+async fn taken(app: &Hub, served: &Served, call: ApiCall) -> Result<Response, ApiError> {
+    let run = app.functions.call_later(&served.organization, call).await?;
+    let mut response = StatusCode::ACCEPTED.into_response();
+    let location = format!("{}/v1/runs/{}", app.url(), run.name);
+    for (name, value) in [(LOCATION, location), (RUN, run.name.to_string())] {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    Ok(response)
+}
+
+/// The host a request names, lower case and without its port.
+fn host_of(request: &Request) -> Option<String> {
+    let said = match request.uri().host() {
+        Some(host) => host,
+        None => request.headers().get(HOST)?.to_str().ok()?,
+    };
+    let said = said.trim().trim_end_matches('.');
+    let bare = match said.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => said,
+    };
+    Some(bare.trim_end_matches('.').to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_the_same_with_port_dot_and_capitals() {
+        for (said, expected) in [
+            ("api.example.org", "api.example.org"),
+            ("API.example.org:8081", "api.example.org"),
+            ("api.example.org.:80", "api.example.org"),
+            ("[::1]:8081", "[::1]"),
+            ("[::1]", "[::1]"),
+        ] {
+            let request = Request::builder()
+                .uri("/x")
+                .header(HOST, said)
+                .body(Body::empty())
+                .unwrap();
+            assert_eq!(host_of(&request).as_deref(), Some(expected), "{said}");
+        }
+        assert_eq!(host_of(&Request::new(Body::empty())), None);
+    }
+}
