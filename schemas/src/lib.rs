@@ -10,6 +10,7 @@
 
 mod absent;
 mod api;
+mod application;
 mod base_image;
 mod config_item;
 mod dead_letter;
@@ -38,6 +39,7 @@ mod tag;
 mod version;
 
 pub use api::{Api, ApiCredentials, ApiRateLimit, AuthKind, Segment, segments};
+pub use application::Application;
 pub use base_image::BaseImage;
 pub use config_item::ConfigItem;
 pub use dead_letter::{DeadLetter, FailedAttempt};

@@ -28,6 +28,8 @@ pub trait Resource: Serialize + DeserializeOwned + Clone + Send + Sync + 'static
     const KIND: &'static str;
     /// The word in messages: `function`, `base image`.
     const NOUN: &'static str;
+    /// Whether the store keeps it encrypted.
+    const SEALED: bool = false;
 
     /// Unique per kind and organization.
     fn name(&self) -> &str;
@@ -52,10 +54,11 @@ pub(crate) fn check_common<R: Resource>(resource: &R, kind: &str) -> Result<(), 
 
 /// Implements [`Resource`] but for what differs: the kind, the noun, where the times go, more to do on stamping, the check.
 macro_rules! resource {
-    ($ty:ty, $kind:literal, $noun:literal, $(times: [$created:ident $(, $modified:ident)?],)? $(stamped: $stamped:expr,)? check: $check:expr) => {
+    ($ty:ty, $kind:literal, $noun:literal, $(times: [$created:ident $(, $modified:ident)?],)? $(stamped: $stamped:expr,)? $(sealed: $sealed:literal,)? check: $check:expr) => {
         impl crate::Resource for $ty {
             const KIND: &'static str = $kind;
             const NOUN: &'static str = $noun;
+            $(const SEALED: bool = $sealed;)?
             fn name(&self) -> &str {
                 &self.name
             }

@@ -88,6 +88,9 @@ pub struct Run {
     /// When a failed delivery is tried again. Absent when it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt: Option<i64>,
+    /// The run whose call this is once more. Set by the hub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerun_of: Option<Uuid>,
 }
 
 impl Run {

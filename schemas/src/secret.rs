@@ -29,9 +29,9 @@ pub struct Secret {
     /// `Secret`.
     #[serde(default, deserialize_with = "null_is_default")]
     pub kind: String,
-    /// At most 256 values, 1 MiB together.
+    /// At most 256 values, 1 MiB together. Read back as `null` each, unless they are asked for.
     #[serde(default, deserialize_with = "null_is_default")]
-    #[schema(value_type = BTreeMap<String, String>)]
+    #[schema(value_type = BTreeMap<String, Option<String>>)]
     pub secrets: BTreeMap<String, SecretText>,
     /// Labels.
     #[serde(default, deserialize_with = "null_is_default")]
@@ -105,7 +105,7 @@ fn not_text<E: serde::de::Error>() -> E {
     E::custom("a secret's value must be a string: put quotes around it")
 }
 
-resource!(Secret, "Secret", "secret", check: |secret| {
+resource!(Secret, "Secret", "secret", sealed: true, check: |secret| {
     at_most("secrets", "values", secret.secrets.len(), 256)?;
     let size = secret.secrets.iter().map(|(k, v)| k.len() + v.expose().len()).sum();
     at_most("secrets", "bytes", size, 1024 * 1024)?;

@@ -24,6 +24,24 @@ pub enum Status {
 }
 
 impl Status {
+    /// All of them, in the order of a life.
+    pub const ALL: [Self; 7] = [
+        Self::Initialized,
+        Self::Creating,
+        Self::Ready,
+        Self::Updating,
+        Self::Error,
+        Self::Deleting,
+        Self::Paused,
+    ];
+
+    /// The status with this word, whatever its case.
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|status| status.as_str().eq_ignore_ascii_case(word))
+    }
+
     /// The word on the wire.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -17,6 +17,17 @@ pub struct Tag {
     pub value: String,
 }
 
+impl Tag {
+    /// Key of the label that joins something to an application.
+    pub const APPLICATION: &'static str = "Application";
+
+    /// Whether labels say that something belongs to the application.
+    pub fn belongs_to(tags: &[Self], application: &str) -> bool {
+        tags.iter()
+            .any(|tag| tag.key.eq_ignore_ascii_case(Self::APPLICATION) && tag.value == application)
+    }
+}
+
 pub(crate) fn check_tags(tags: &[Tag]) -> Result<(), Invalid> {
     at_most("tags", "tags", tags.len(), 64)?;
     for (at, tag) in tags.iter().enumerate() {

@@ -30,6 +30,23 @@ pub(crate) fn event_of(emission: &Emission) -> Result<Event, EventError> {
     })
 }
 
+/// The event that [`context_of`] told, without its data.
+pub(crate) fn rebuilt(told: &CloudEvent) -> Result<Event, EventError> {
+    let told = told.clone();
+    build(&Emission {
+        event_type: told.event_type,
+        event_type_version: told.event_type_version,
+        cloud_events_version: told.cloud_events_version,
+        source: told.source,
+        event_id: told.event_id,
+        event_time: told.event_time,
+        schema_url: told.schema_url,
+        content_type: told.content_type,
+        extensions: told.extensions,
+        ..Emission::default()
+    })
+}
+
 fn build(emission: &Emission) -> Result<Event, EventError> {
     let mut builder = Event::builder(&emission.event_id, &emission.source, &emission.event_type);
     let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());

@@ -143,6 +143,13 @@ pub(crate) fn over_quota(organization: &Arc<str>, quota: &'static str, events: u
     });
 }
 
+/// Counts runs that are listed no more because of their `age`, or because there are too many (`count`).
+pub(crate) fn runs_forgotten(reason: &'static str, runs: usize) {
+    if runs > 0 {
+        counter!("dispatch_runs_forgotten_total", "reason" => reason).increment(runs as u64);
+    }
+}
+
 type ByOrganization<C> = OnceLock<Mutex<HashMap<Arc<str>, C>>>;
 
 /// Counts with the counters of an organization, as long as there are not too many of them.

@@ -336,7 +336,15 @@ async fn open(config: Arc<ServerConfig>) -> Result<(Journal, Recovered, Store), 
         };
         let (journal, recovered) = Journal::open(&config.journal_dir(), options)
             .map_err(|error| journal_error(&config.data, &error))?;
-        let store = Store::open(&config.data).map_err(|error| StartError::Data {
+        let limits = dispatch_store::Limits {
+            runs: config.retention.runs.max_count,
+            ..dispatch_store::Limits::default()
+        };
+        let options = dispatch_store::Options {
+            limits,
+            key: config.key_source(),
+        };
+        let store = Store::open_with(&config.data, options).map_err(|error| StartError::Data {
             data: config.data.clone(),
             reason: error.to_string(),
         })?;
@@ -385,6 +393,7 @@ async fn upkeep(app: App) {
             () = tokio::time::sleep(UPKEEP) => {
                 metrics::upkeep();
                 app.subscriptions.tidy();
+                project::forget_old_runs(&app).await;
             }
         }
     }

@@ -31,6 +31,9 @@ pub enum OpenError {
         /// What can be done.
         remedy: &'static str,
     },
+    /// The secrets in it cannot be opened.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The folder or file cannot be used: missing rights, no space.
     #[error("cannot open {}: {reason}", path.display())]
     Io {
@@ -39,6 +42,51 @@ pub enum OpenError {
         /// What the system said.
         reason: String,
     },
+}
+
+/// Why secrets cannot be read or encrypted. The messages are for whoever starts the hub.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// Put the key back, or start with empty data.
+    #[error("{from} is not there, and there are secrets that only its key opens: put it back")]
+    Missing {
+        /// The key's file.
+        from: String,
+    },
+    /// It is another hub's key, or one that was replaced.
+    #[error(
+        "{from} holds key {has}, but the secrets of this hub were encrypted with key {wants}: give the key they were encrypted with"
+    )]
+    Wrong {
+        /// Where the key comes from.
+        from: String,
+        /// What the key that would open them is called.
+        wants: String,
+        /// What the given one is called.
+        has: String,
+    },
+    /// It cannot be read or written, or is no key.
+    #[error("{from} cannot be used as secret key: {reason}")]
+    Unusable {
+        /// Where the key comes from.
+        from: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Whoever gave it must give another.
+    #[error(
+        "the secret key was given when the hub was started: start it with a new key before the old one (NEW,OLD), and then without the old one"
+    )]
+    Given,
+    /// The file of the store cannot be read or written.
+    #[error("the keys in the store cannot be read or written")]
+    Store(#[source] rusqlite::Error),
+    /// What an older release kept plainly cannot be encrypted.
+    #[error("secrets that were kept plainly cannot be encrypted")]
+    Upgrade(#[source] StoreError),
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
 }
 
 /// Why a call failed. The texts of the first two are the original's.
@@ -88,6 +136,14 @@ pub enum StoreError {
         /// What is wrong with it.
         #[source]
         source: serde_json::Error,
+    },
+    /// A secret that cannot be decrypted: somebody changed the file, or moved what is in it.
+    #[error("{kind} {name} cannot be decrypted: what is stored was changed or belongs elsewhere")]
+    Unsealed {
+        /// `secret`, `data key`.
+        kind: &'static str,
+        /// Its name.
+        name: String,
     },
     /// The disk is full: free some space; nothing was written.
     #[error("the disk is full")]

@@ -9,7 +9,8 @@ use rusqlite::{Connection, Transaction};
 pub(crate) const APPLICATION_ID: i64 = 0x4473_7074;
 
 /// `resources.db`.
-pub(crate) const RESOURCES: &[&str] = &["
+pub(crate) const RESOURCES: &[&str] = &[
+    "
 CREATE TABLE resources (
     kind         TEXT NOT NULL,
     organization TEXT NOT NULL,
@@ -26,10 +27,23 @@ CREATE TABLE sources (
     revision BLOB PRIMARY KEY,      -- UUID, 16 bytes
     content  BLOB NOT NULL
 ) STRICT;
-"];
+",
+    "
+CREATE TABLE cancelled_runs (
+    run BLOB PRIMARY KEY,           -- UUID, 16 bytes
+    at  INTEGER NOT NULL            -- Unix seconds
+) STRICT, WITHOUT ROWID;
+CREATE TABLE data_keys (
+    organization TEXT PRIMARY KEY,
+    master       TEXT NOT NULL,     -- which master key wraps it
+    wrapped      BLOB NOT NULL      -- nonce, ciphertext, tag
+) STRICT, WITHOUT ROWID;
+",
+];
 
 /// `views.db`.
-pub(crate) const VIEWS: &[&str] = &["
+pub(crate) const VIEWS: &[&str] = &[
+    "
 CREATE TABLE cursors (
     name     TEXT PRIMARY KEY,
     sequence INTEGER NOT NULL
@@ -70,7 +84,11 @@ CREATE TABLE event_types (
     PRIMARY KEY (organization, type)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX event_types_by_time ON event_types (organization, last);
-"];
+",
+    "
+CREATE INDEX runs_by_age ON runs (executed) WHERE finished = 1;
+",
+];
 
 /// Brings the file to the newest format, each step whole or not at all.
 pub(crate) fn migrate(connection: &mut Connection, found: i64, migrations: &[&str]) -> rusqlite::Result<()> {

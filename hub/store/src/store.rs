@@ -1,11 +1,18 @@
 //! The store: two files, two threads, one handle.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::OpenError;
+use rusqlite::Connection;
+
 use crate::file::{self, Kind};
 use crate::migrations;
+use crate::sealing::Sealer;
 use crate::worker::Worker;
+use crate::{KeyError, KeySource, OpenError, Rotated};
+
+/// Where the key of the secrets is unless somebody says otherwise.
+const KEY_FILE: &str = "secret.key";
 
 const RESOURCES: Kind = Kind {
     name: "resources.db",
@@ -48,34 +55,58 @@ impl Default for Limits {
     }
 }
 
+/// How a store is opened.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// What the read models keep.
+    pub limits: Limits,
+    /// The key of the secrets; the file `secret.key` beside the others when `None`.
+    pub key: Option<KeySource>,
+}
+
 /// Resources and read models. Cheap to clone; all clones are one store.
 #[derive(Clone)]
 pub struct Store {
     pub(crate) resources: Worker,
     pub(crate) views: Worker,
+    pub(crate) sealer: Arc<Sealer>,
     pub(crate) limits: Limits,
 }
 
 impl Store {
     /// Opens the files in `folder`, or makes them. Blocks: it reads the files to see that they are whole.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
-        Self::open_with(folder, Limits::default())
+        Self::open_with(folder, Options::default())
     }
 
-    /// Opens with other limits.
-    pub fn open_with(folder: &Path, limits: Limits) -> Result<Self, OpenError> {
-        let start = |kind: &Kind, thread: &str| {
-            let connection = file::open(folder, kind)?;
+    /// Opens with other limits or another key.
+    pub fn open_with(folder: &Path, options: Options) -> Result<Self, OpenError> {
+        let start = |kind: &Kind, thread: &str, connection: Connection| {
             Worker::start(thread, connection).map_err(|e| OpenError::Io {
                 path: folder.join(kind.name),
                 reason: e.to_string(),
             })
         };
+        let mut resources = file::open(folder, &RESOURCES)?;
+        let views = file::open(folder, &VIEWS)?;
+        let key = options
+            .key
+            .unwrap_or_else(|| KeySource::File(folder.join(KEY_FILE)));
+        let sealer = Arc::new(Sealer::open(&mut resources, key)?);
         Ok(Self {
-            resources: start(&RESOURCES, "store-resources")?,
-            views: start(&VIEWS, "store-views")?,
-            limits,
+            resources: start(&RESOURCES, "store-resources", resources)?,
+            views: start(&VIEWS, "store-views", views)?,
+            sealer,
+            limits: options.limits,
         })
+    }
+
+    /// Makes a new master key for the secrets and wraps with it what the old one wrapped; both are known until that is
+    /// done. Only for a key in a file.
+    pub async fn rotate_key(&self) -> Result<Rotated, KeyError> {
+        let sealer = Arc::clone(&self.sealer);
+        let work = move |connection: &mut Connection| Ok(sealer.rotate(connection));
+        self.resources.call(work).await.map_err(|_| KeyError::Closed)?
     }
 
     /// Lets queued calls end and closes the files. Later calls fail with [`StoreError::Closed`](crate::StoreError::Closed).

@@ -6,8 +6,8 @@ use std::time::Duration;
 use dispatch_contract::{Attempt, Event, SubscriptionId, parse_duration};
 use dispatch_schemas::{DeadLetter, DeliverySettings, Run};
 use dispatch_store::{
-    Applied, DeadLetterKey, DeadLetterQuery, DeadLetterRow, EventTypeRow, Limits, Projection, RunQuery,
-    RunRow, Store, StoreError,
+    Applied, DeadLetterKey, DeadLetterQuery, DeadLetterRow, EventTypeRow, Limits, Options, Projection,
+    RunQuery, RunRow, Store, StoreError,
 };
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -16,7 +16,14 @@ const SECOND: i64 = 1_000_000_000;
 
 fn opened(limits: Limits) -> (TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::open_with(folder.path(), limits).unwrap();
+    let store = Store::open_with(
+        folder.path(),
+        Options {
+            limits,
+            ..Options::default()
+        },
+    )
+    .unwrap();
     (folder, store)
 }
 
@@ -79,6 +86,7 @@ async fn names(store: &Store, query: RunQuery) -> Vec<u128> {
         .runs("acme", query)
         .await
         .unwrap()
+        .runs
         .iter()
         .map(|run| run.name.as_u128())
         .collect()
@@ -206,7 +214,14 @@ async fn runs_are_listed_newest_first_by_function_time_and_number() {
         .await,
         [4]
     );
-    assert!(store.runs("other", RunQuery::default()).await.unwrap().is_empty());
+    assert!(
+        store
+            .runs("other", RunQuery::default())
+            .await
+            .unwrap()
+            .runs
+            .is_empty()
+    );
     assert_eq!(
         store.run("acme", Uuid::from_u128(2)).await.unwrap().function_name,
         "g"
@@ -235,7 +250,10 @@ async fn only_the_newest_runs_are_kept_for_each_organization() {
 
     assert_eq!(applied.runs_dropped, 2);
     assert_eq!(names(&store, RunQuery::default()).await, [6, 5, 4]);
-    assert_eq!(store.runs("other", RunQuery::default()).await.unwrap().len(), 1);
+    assert_eq!(
+        store.runs("other", RunQuery::default()).await.unwrap().runs.len(),
+        1
+    );
 }
 
 #[tokio::test]

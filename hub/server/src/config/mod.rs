@@ -8,18 +8,21 @@ mod change;
 mod limits;
 mod live;
 mod quotas;
+mod secret_key;
 mod settings;
 mod values;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dispatch_store::KeySource;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use change::Change;
 pub use limits::Limits;
 pub(crate) use live::LiveLimits;
 pub use quotas::{Most, OrganizationName, Quota, Quotas};
+pub use secret_key::SecretKey;
 pub use settings::{ConfigError, Overrides, Settings};
 pub use values::parse_public_url;
 use values::{directives, duration, public_url, seconds};
@@ -49,6 +52,11 @@ pub struct ServerConfig {
     pub insecure_no_auth: bool,
     /// Folder of driver executables that do not lie beside the hub's own.
     pub plugins: Option<PathBuf>,
+    /// File of the key that secrets are encrypted with; `secret.key` in the data folder unless given.
+    pub secret_key_file: Option<PathBuf>,
+    /// That key itself, from the environment only.
+    #[serde(skip)]
+    pub secret_key: Option<SecretKey>,
     /// Chain the journal: every group carries the hash of the one before.
     pub journal_chain: bool,
     /// Seed a first example, and print every run.
@@ -73,6 +81,19 @@ pub struct Retention {
     pub max_age: Duration,
     /// How many bytes.
     pub max_bytes: u64,
+    /// Of the runs that people list.
+    pub runs: RunRetention,
+}
+
+/// How long runs are listed; whichever comes first ends it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct RunRetention {
+    /// How long after they were taken.
+    #[serde(deserialize_with = "duration", serialize_with = "seconds")]
+    pub max_age: Duration,
+    /// How many of an organization.
+    pub max_count: u32,
 }
 
 impl Default for ServerConfig {
@@ -88,6 +109,8 @@ impl Default for ServerConfig {
             gateway_url: None,
             insecure_no_auth: false,
             plugins: None,
+            secret_key_file: None,
+            secret_key: None,
             journal_chain: false,
             quickstart: false,
             log: None,
@@ -103,6 +126,16 @@ impl Default for Retention {
         Self {
             max_age: Duration::from_secs(7 * 24 * 3600),
             max_bytes: 8 << 30,
+            runs: RunRetention::default(),
+        }
+    }
+}
+
+impl Default for RunRetention {
+    fn default() -> Self {
+        Self {
+            max_age: Duration::from_secs(30 * 24 * 3600),
+            max_count: 10_000,
         }
     }
 }
@@ -113,8 +146,12 @@ impl ServerConfig {
         self.data.join("journal")
     }
 
-    /// File of the store.
-    pub fn store_file(&self) -> PathBuf {
-        self.data.join("store.db")
+    /// Where the key of the secrets comes from, unless it is where it always is.
+    pub(crate) fn key_source(&self) -> Option<KeySource> {
+        match (&self.secret_key, &self.secret_key_file) {
+            (Some(key), _) => Some(KeySource::Given(key.0.clone())),
+            (None, Some(file)) => Some(KeySource::File(file.clone())),
+            (None, None) => None,
+        }
     }
 }

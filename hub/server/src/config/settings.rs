@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::ServerConfig;
+use super::{SecretKey, ServerConfig};
 
 /// Where a configuration comes from; it can be read as often as wanted.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -33,6 +33,10 @@ pub struct Overrides {
     pub gateway_tls_key: Option<PathBuf>,
     /// `--gateway-url`.
     pub gateway_url: Option<String>,
+    /// `--secret-key-file`.
+    pub secret_key_file: Option<PathBuf>,
+    /// The key itself.
+    pub secret_key: Option<SecretKey>,
     /// `--journal-chain`.
     pub journal_chain: Option<bool>,
     /// `--insecure-no-auth`.
@@ -124,6 +128,12 @@ impl ServerConfig {
         }
         if overrides.gateway_url.is_some() {
             self.gateway_url = overrides.gateway_url;
+        }
+        if overrides.secret_key_file.is_some() {
+            self.secret_key_file = overrides.secret_key_file;
+        }
+        if overrides.secret_key.is_some() {
+            self.secret_key = overrides.secret_key;
         }
         if overrides.plugins.is_some() {
             self.plugins = overrides.plugins;

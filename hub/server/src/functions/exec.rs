@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::Utc;
 use dispatch_contract::{Event, Group, NewEvent, Placed, SubscriptionId};
 use dispatch_schemas::{Function, Run, Status};
-use dispatch_store::{RunQuery, StoreError};
+use dispatch_store::StoreError;
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -35,6 +35,16 @@ impl Functions {
         name: &str,
         asked: Run,
     ) -> Result<Exec, ApiError> {
+        self.exec_as(organization, name, ExecData::of(asked)).await
+    }
+
+    /// The same with all that a call can say.
+    pub(super) async fn exec_as(
+        &self,
+        organization: &Arc<str>,
+        name: &str,
+        asked: ExecData,
+    ) -> Result<Exec, ApiError> {
         let inner = &self.0;
         let function = match inner.store.get::<Function>(organization, name).await {
             Err(StoreError::NotFound { .. }) => {
@@ -48,7 +58,8 @@ impl Functions {
         if !will_be_ready || known.is_none_or(|known| known.id != function.id) {
             return Err(ApiError::conflict(format!("function {name} is not READY")));
         }
-        let (event, data) = call(name, asked, inner.limits.load().event_bytes)?;
+        let data = asked;
+        let event = call(name, &data, inner.limits.load().event_bytes)?;
         let waiting = data.blocking.then(|| inner.ongoing.wait_for(event.id()));
         let lane = SubscriptionId(function.id);
         let taken_at = event.time().map_or(0, run::nanos);
@@ -75,6 +86,9 @@ impl Functions {
             executed_time: taken_at,
             status: Some(Status::Initialized),
             tags: data.tags,
+            rerun_of: data.again.as_ref().map(|again| again.run),
+            event: data.again.as_ref().and_then(|again| again.event.clone()),
+            http_context: data.again.and_then(|again| again.http_context),
             ..Run::default()
         };
         inner.ongoing.taken(organization, run.clone());
@@ -90,61 +104,20 @@ impl Functions {
         let seen = inner.ongoing.get(organization, run.name);
         Ok(Exec::Taken(seen.unwrap_or_else(|| Arc::new(run))))
     }
-
-    /// Runs, newest first: those under way and those that ended.
-    pub(crate) async fn runs(
-        &self,
-        organization: &str,
-        query: RunQuery,
-    ) -> Result<Vec<Arc<Run>>, StoreError> {
-        let mut runs = self.0.ongoing.list(organization, query.function.as_deref());
-        let seen_since = |run: &Arc<Run>| {
-            let modified = run.finished_time.unwrap_or_default().max(run.executed_time);
-            query
-                .since
-                .is_none_or(|since| modified >= since.saturating_mul(1_000_000_000))
-        };
-        runs.retain(seen_since);
-        let known: std::collections::HashSet<Uuid> = runs.iter().map(|run| run.name).collect();
-        let limit = query.limit.map_or(usize::MAX, |limit| limit as usize);
-        let kept = self.0.store.runs(organization, query).await?;
-        runs.extend(
-            kept.into_iter()
-                .filter(|run| !known.contains(&run.name))
-                .map(Arc::new),
-        );
-        runs.sort_by_key(|run| std::cmp::Reverse(run.executed_time));
-        runs.truncate(limit);
-        Ok(runs)
-    }
-
-    /// One run.
-    pub(crate) async fn run(&self, organization: &str, name: Uuid) -> Result<Arc<Run>, StoreError> {
-        match self.0.ongoing.get(organization, name) {
-            Some(run) => Ok(run),
-            None => self.0.store.run(organization, name).await.map(Arc::new),
-        }
-    }
 }
 
 /// The event that is the call.
-fn call(function: &str, asked: Run, max_input: usize) -> Result<(Event, ExecData), ApiError> {
+fn call(function: &str, asked: &ExecData, max_input: usize) -> Result<Event, ApiError> {
     let size = asked.input.as_ref().map_or(0, |input| input.get().len());
     if size > max_input {
         let message = format!("input: has {size} bytes; at most {max_input} are taken");
         return Err(ApiError::too_large(message));
     }
-    let data = ExecData {
-        input: asked.input,
-        secrets: asked.secrets,
-        blocking: asked.blocking,
-        tags: asked.tags,
-    };
-    let json = serde_json::to_vec(&data).map_err(|e| ApiError::bad_request(format!("Bad Request: {e}")))?;
+    let json = serde_json::to_vec(asked).map_err(|e| ApiError::bad_request(format!("Bad Request: {e}")))?;
     let event = Event::builder(Uuid::new_v4().to_string(), run::source_of(function), EXEC)
         .subject(function)
         .time(Utc::now())
         .json(json)
         .build()?;
-    Ok((event, data))
+    Ok(event)
 }

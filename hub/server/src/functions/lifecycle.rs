@@ -8,6 +8,7 @@
 //! build writes its end only while its revision is still the current one. The revision before stays callable for
 //! events until the new one is, and goes then. After a restart a READY function is deployed again; deliveries wait.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -21,6 +22,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::registry::State;
+use super::schema::{BadSchema, Schemas};
 use super::{EXEC_DELIVERY, Functions, Wired};
 use crate::rest::error::ApiError;
 
@@ -145,12 +147,19 @@ impl Functions {
         &self,
         progress: impl Fn(SubscriptionId) -> Progress,
     ) -> Result<Vec<Subscription>, StoreError> {
+        self.recover_cancelled().await?;
         let mut lanes = Vec::new();
+        let mut owing = HashMap::new();
         for (organization, function) in self.0.store.list_all::<Function>().await? {
             self.0.registry.put(&organization, &function);
             let progress = progress(SubscriptionId(function.id));
+            owing.insert(
+                SubscriptionId(function.id),
+                (function.name.clone(), progress.clone()),
+            );
             lanes.push(self.lane(&organization, &function, progress));
         }
+        self.recover_taken(&owing).await;
         Ok(lanes)
     }
 
@@ -299,20 +308,8 @@ impl Functions {
 /// What the schema's own checks leave to the hub.
 fn check(function: &Function) -> Result<(), ApiError> {
     function.check()?;
-    let empty = |schema: &Option<serde_json::Value>| match schema {
-        None | Some(serde_json::Value::Null) => true,
-        Some(serde_json::Value::Object(members)) => members.is_empty(),
-        Some(_) => false,
-    };
-    if function
-        .schema
-        .as_ref()
-        .is_some_and(|s| !(empty(&s.input) && empty(&s.output)))
-    {
-        return Err(ApiError::bad_request(
-            "schemas are not supported yet: leave schema.in and schema.out out",
-        ));
-    }
+    let bad = |error: BadSchema| ApiError::bad_request(error.to_string());
+    Schemas::of(function).check().map_err(bad)?;
     if function
         .services
         .as_ref()
@@ -366,7 +363,7 @@ mod tests {
         let fine = [
             "",
             r#","schema":{}"#,
-            r#","schema":{"in":{},"out":null}"#,
+            r#","schema":{"in":{"type":"object"},"out":null}"#,
             r#","services":[]"#,
         ];
         for more in fine {
@@ -374,10 +371,9 @@ mod tests {
         }
         let refused = [
             (
-                r#","schema":{"in":{"type":"object"}}"#,
-                "schemas are not supported yet",
+                r#","schema":{"out":{"type":"objec"}}"#,
+                "schema.out: is not a JSON Schema at /type",
             ),
-            (r#","schema":{"out":true}"#, "schemas are not supported yet"),
             (r#","services":["db"]"#, "services are not supported"),
         ];
         for (more, message) in refused {

@@ -10,10 +10,11 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
 use dispatch_contract::{DataKind, Event, Value};
-use dispatch_schemas::{CloudEvent, Tag};
+use dispatch_schemas::{CloudEvent, Run, Tag};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, json};
+use uuid::Uuid;
 
 use crate::event01;
 
@@ -53,6 +54,52 @@ pub(super) struct ExecData {
     /// Labels of the run.
     #[serde(default)]
     pub(super) tags: Vec<Tag>,
+    /// What a call once more takes over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) again: Option<Box<Again>>,
+}
+
+/// What a call that is made once more takes over from its run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Again {
+    /// The run.
+    pub(super) run: Uuid,
+    /// Its event, without its data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) event: Option<CloudEvent>,
+    /// Its HTTP request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) http_context: Option<serde_json::Value>,
+}
+
+impl Again {
+    /// The function sees what it saw then.
+    fn tell(&self, context: &mut Map<String, serde_json::Value>) {
+        if let Some(old) = &self.event {
+            let told = match event01::rebuilt(old) {
+                Ok(event) => both_names(&event, old),
+                Err(_) => serde_json::to_value(old).unwrap_or_default(),
+            };
+            context.insert("event".to_owned(), told);
+        }
+        if let Some(http) = &self.http_context {
+            context.insert("httpContext".to_owned(), http.clone());
+        }
+    }
+}
+
+impl ExecData {
+    /// What a client asks for.
+    pub(super) fn of(asked: Run) -> Self {
+        Self {
+            input: asked.input,
+            secrets: asked.secrets,
+            blocking: asked.blocking,
+            tags: asked.tags,
+            again: None,
+        }
+    }
 }
 
 /// What a delivery asks a function to do.
@@ -77,6 +124,8 @@ pub(super) enum CalledBy {
         blocking: bool,
         /// Labels of the run.
         tags: Vec<Tag>,
+        /// What it takes over, if it is made once more.
+        again: Option<Box<Again>>,
     },
     /// Through an API.
     Api {
@@ -104,6 +153,7 @@ pub(super) fn request_from(event: &Event, own: bool) -> Result<Request, serde_js
             by: CalledBy::Exec {
                 blocking: data.blocking,
                 tags: data.tags,
+                again: data.again,
             },
         });
     }
@@ -147,7 +197,10 @@ pub(super) fn context(event: &Event, by: &CalledBy, deadline: Option<DateTime<Ut
         CalledBy::Api { http, .. } => {
             context.insert("httpContext".to_owned(), serde_json::Value::clone(http));
         }
-        CalledBy::Exec { .. } => {}
+        CalledBy::Exec {
+            again: Some(again), ..
+        } => again.tell(&mut context),
+        CalledBy::Exec { again: None, .. } => {}
     }
     if let Some(deadline) = deadline {
         let text = deadline.to_rfc3339_opts(SecondsFormat::Millis, true);
@@ -253,6 +306,33 @@ mod tests {
         );
         let subscriber = request_from(&event, false).unwrap();
         assert_eq!(subscriber.payload.get(), data);
+    }
+
+    #[test]
+    fn a_call_once_more_sees_the_event_of_the_first() {
+        let first = Event::builder("7", "/vc", "vm.powered.on")
+            .subject("vm-1")
+            .attribute("time", "2026-01-31T23:59:59Z")
+            .attribute("n", 7)
+            .json("{}")
+            .build()
+            .unwrap();
+        let seen = request_from(&first, false).unwrap();
+        let CalledBy::Event(told) = &seen.by else {
+            panic!("an event calls");
+        };
+        let data = json!({"input": {}, "again": {"run": Uuid::max(), "event": told}});
+        let again = Event::builder("1", "/s", EXEC)
+            .json(data.to_string())
+            .build()
+            .unwrap();
+
+        let request = request_from(&again, true).unwrap();
+
+        assert_eq!(
+            context_json(&again, &request, None),
+            context_json(&first, &seen, None)
+        );
     }
 
     #[test]

@@ -5,15 +5,21 @@
 //! by `exec` are both deliveries, and each is a run: shown from memory while it lasts ([`ongoing`]), told by an
 //! event when it has ended ([`run`]). Read [`lifecycle`] for how a function becomes READY and [`sink`] for a call.
 
+mod again;
 mod api;
+mod cancelled;
 mod exec;
 mod lifecycle;
+mod list;
 mod message;
 mod ongoing;
 mod registry;
+mod returned;
 mod run;
+mod schema;
 mod secrets;
 mod sink;
+mod taken;
 mod verdict;
 mod watch;
 
@@ -33,7 +39,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use self::api::{ApiCall, Ended};
+use self::cancelled::Cancelled;
 pub(crate) use self::exec::Exec;
+pub(crate) use self::list::Listed;
 use self::ongoing::Ongoing;
 use self::registry::Registry;
 pub(crate) use self::secrets::{SecretsError, collect as secret_values};
@@ -69,6 +77,7 @@ struct Inner {
     engine: Arc<Process>,
     registry: Registry,
     ongoing: Ongoing,
+    cancelled: Cancelled,
     builds: Builds,
     permits: Semaphore,
     wired: OnceLock<Wired>,
@@ -118,6 +127,7 @@ impl Functions {
             engine,
             registry: Registry::default(),
             ongoing: Ongoing::default(),
+            cancelled: Cancelled::default(),
             builds: Builds::new(ground.shutdown.clone(), ground.tasks.clone()),
             permits: Semaphore::new(DEPLOYS),
             wired: OnceLock::new(),

@@ -86,14 +86,16 @@ impl Ongoing {
 
     /// One run.
     pub(super) fn get(&self, organization: &str, name: Uuid) -> Option<Arc<Run>> {
-        let state = self.state();
+        let mut state = self.state();
+        state.tidy();
         let entry = state.runs.get(&name)?;
         (*entry.organization == *organization).then(|| Arc::clone(&entry.run))
     }
 
     /// All runs of an organization, of one function if it is given.
     pub(super) fn list(&self, organization: &str, function: Option<&str>) -> Vec<Arc<Run>> {
-        let state = self.state();
+        let mut state = self.state();
+        state.tidy();
         let wanted = |e: &&Entry| {
             *e.organization == *organization && function.is_none_or(|f| f == e.run.function_name)
         };

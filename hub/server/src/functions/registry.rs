@@ -9,6 +9,8 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::schema::Schemas;
+
 /// Whether a function can be called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum State {
@@ -30,6 +32,8 @@ pub(super) struct Known {
     pub(super) secrets: Vec<String>,
     /// Time of one call, if the function has a bound of its own.
     pub(super) timeout: Option<Duration>,
+    /// What its payloads must look like.
+    pub(super) schemas: Schemas,
     state: watch::Sender<State>,
 }
 
@@ -77,6 +81,7 @@ impl Registry {
     /// Takes in a function, or its new settings. One that is there keeps its state.
     pub(super) fn put(&self, organization: &str, function: &Function) -> Arc<Known> {
         let key = key(organization, &function.name);
+        let schemas = Schemas::of(function);
         let mut all = self.all();
         let state = match all.get(&key).filter(|known| known.id == function.id) {
             Some(known) => known.state.clone(),
@@ -91,6 +96,7 @@ impl Registry {
                 .ok()
                 .filter(|ms| *ms > 0)
                 .map(Duration::from_millis),
+            schemas,
             state,
         });
         all.insert(key, Arc::clone(&known));

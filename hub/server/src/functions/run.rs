@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use dispatch_contract::{Delivery, Event, EventError, InvocationError, Logs};
+use dispatch_contract::{
+    Delivery, Event, EventError, FunctionError, FunctionErrorKind, InvocationError, Logs,
+};
 use dispatch_schemas::{CloudEvent, LogLines, Run, RunError, Status};
 use serde_json::value::{RawValue, to_raw_value};
 use uuid::{Uuid, uuid};
@@ -16,6 +18,8 @@ pub(super) const SUCCEEDED: &str = "dispatch.run.succeeded";
 pub(super) const FAILED: &str = "dispatch.run.failed";
 /// The largest record of a run. Beyond it, input and output are left out.
 const MAX_RECORD: usize = 768 * 1024;
+/// How what stands for a payload that was left out ends.
+const NOT_KEPT: &str = "bytes were not kept)";
 const NAMES: Uuid = uuid!("6f1c9a52-3a6e-4c0f-9d7e-52c1b0a7e6d4");
 
 /// The name of a delivery's run: the same for every attempt, and for a delivery that a crash repeats.
@@ -52,21 +56,35 @@ pub(super) fn begun(
         attempts: Some(delivery.attempt),
         ..Run::default()
     };
-    match &request.by {
-        CalledBy::Event(event) => {
-            run.event = Some(CloudEvent::clone(event));
-            run.subscription = Some(delivery.subscription_name.to_string());
-        }
-        CalledBy::Exec { blocking, tags } => {
+    if !request.by.has_caller() {
+        run.subscription = Some(delivery.subscription_name.to_string());
+    }
+    called(&mut run, &request.by);
+    run
+}
+
+/// How a run came about.
+pub(super) fn called(run: &mut Run, by: &CalledBy) {
+    match by {
+        CalledBy::Event(event) => run.event = Some(CloudEvent::clone(event)),
+        CalledBy::Exec {
+            blocking,
+            tags,
+            again,
+        } => {
             run.blocking = *blocking;
             run.tags.clone_from(tags);
+            if let Some(again) = again {
+                run.rerun_of = Some(again.run);
+                run.event.clone_from(&again.event);
+                run.http_context.clone_from(&again.http_context);
+            }
         }
         CalledBy::Api { blocking, http } => {
             run.blocking = *blocking;
             run.http_context = Some(serde_json::Value::clone(http));
         }
     }
-    run
 }
 
 /// The same run after its attempt ended.
@@ -152,10 +170,29 @@ fn record(run: &Run) -> Result<Vec<u8>, serde_json::Error> {
     for part in [&mut run.input, &mut run.output] {
         let size = part.as_ref().map_or(0, |json| json.get().len());
         if size > MAX_RECORD / 8 {
-            *part = Some(to_raw_value(&format!("({size} bytes were not kept)"))?);
+            *part = Some(to_raw_value(&format!("({size} {NOT_KEPT}"))?);
         }
     }
     serde_json::to_vec(&run)
+}
+
+/// Whether a run's payload is there, and not only a note of how large it was.
+pub(super) fn is_kept(payload: Option<&RawValue>) -> bool {
+    let note = |json: &RawValue| {
+        json.get()
+            .strip_prefix("\"(")
+            .is_some_and(|rest| rest.ends_with(&format!("{NOT_KEPT}\"")))
+    };
+    !payload.is_some_and(note)
+}
+
+/// How a call ends that somebody cancelled.
+pub(super) fn cancelled() -> InvocationError {
+    InvocationError::Function(FunctionError {
+        kind: FunctionErrorKind::System,
+        message: "the run was cancelled".to_owned(),
+        stacktrace: Vec::new(),
+    })
 }
 
 #[cfg(test)]
@@ -251,6 +288,7 @@ mod tests {
         let bytes = event.data().unwrap().bytes;
         assert!(bytes.len() < MAX_RECORD);
         let told: Run = serde_json::from_slice(bytes).unwrap();
+        assert!(!is_kept(told.input.as_deref()) && is_kept(None));
         assert!(told.input.unwrap().get().contains("bytes were not kept"));
         assert_eq!(told.status, Some(Status::Ready));
     }

@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::Functions;
 use super::message::{self, CalledBy, Request, request_from};
 use super::registry::Known;
+use super::returned::Returned;
 use super::run;
 use super::secrets::{SecretsError, collect};
 use super::verdict::verdict;
@@ -84,21 +85,18 @@ impl FunctionSink {
             }
         };
         request.secrets.splice(..0, self.secrets.iter().cloned());
+        let under_way = functions.cancelled.under_way(run::name_of(&delivery.id()));
         let mut attempt = Attempt::begin(self, &known, &delivery, &request);
-        let deadline = Instant::now() + delivery.timeout;
-        let revision = known.revision(BUILD_PATIENCE.min(delivery.timeout / 2)).await;
-        let has_caller = request.by.has_caller();
-        let called = match revision {
-            Some(revision) => {
-                attempt.revision = Some(revision);
-                // The engine gives up a little before the router does, so that the run can be told.
-                let left = deadline.saturating_duration_since(Instant::now());
-                let left = left.saturating_sub((delivery.timeout / 10).min(Duration::from_millis(250)));
-                let timeout = known.timeout.unwrap_or(DEFAULT_TIMEOUT).min(left);
-                self.call(&known, &delivery, &request, revision, timeout).await
-            }
-            None if has_caller => Ok(failed(InvocationError::Unavailable(not_ready(&known.name)))),
-            None => {
+        let called = tokio::select! {
+            biased;
+            () = under_way.cancelled() => Called::Cancelled,
+            called = self.work(&known, &delivery, &request, &mut attempt.revision) => called,
+        };
+        let (answers, called) = match called {
+            Called::Ended(called) => (request.by.has_caller(), called),
+            // It is neither tried again nor a dead letter: nobody wants it any more.
+            Called::Cancelled => (true, failed(run::cancelled())),
+            Called::NotReady => {
                 attempt.wait();
                 return Done::from(Answer::from(Outcome::Released {
                     reason: not_ready(&known.name),
@@ -106,15 +104,38 @@ impl FunctionSink {
                     after: Some(NOT_READY_FOR),
                 }));
             }
-        };
-        let InvocationResult { result, logs } = match called {
-            Ok(called) => called,
-            Err(error) => {
+            Called::NoSecrets(error) => {
                 tracing::error!(function = %known.name, %error, "secrets cannot be read");
                 return Answer::released("the secrets of the function cannot be read").into();
             }
         };
-        attempt.end(has_caller, result, logs)
+        attempt.end(answers, called.result, called.logs)
+    }
+
+    /// Waits until the function can be called, and calls it.
+    async fn work(
+        &self,
+        known: &Known,
+        delivery: &Delivery,
+        request: &Request,
+        called: &mut Option<Uuid>,
+    ) -> Called {
+        let deadline = Instant::now() + delivery.timeout;
+        let Some(revision) = known.revision(BUILD_PATIENCE.min(delivery.timeout / 2)).await else {
+            return match request.by.has_caller() {
+                true => Called::Ended(failed(InvocationError::Unavailable(not_ready(&known.name)))),
+                false => Called::NotReady,
+            };
+        };
+        *called = Some(revision);
+        // The engine gives up a little before the router does, so that the run can be told.
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = left.saturating_sub((delivery.timeout / 10).min(Duration::from_millis(250)));
+        let timeout = known.timeout.unwrap_or(DEFAULT_TIMEOUT).min(left);
+        match self.call(known, delivery, request, revision, timeout).await {
+            Ok(called) => Called::Ended(called),
+            Err(error) => Called::NoSecrets(error),
+        }
     }
 
     async fn call(
@@ -126,6 +147,9 @@ impl FunctionSink {
         timeout: Duration,
     ) -> Result<InvocationResult, SecretsError> {
         let functions = &self.functions.0;
+        if let Err(error) = known.schemas.input(request.payload.get().as_bytes()) {
+            return Ok(failed(error));
+        }
         let names = known.secrets.iter().chain(&request.secrets);
         let secrets = match collect(&functions.store, &self.organization, names).await {
             Err(SecretsError::Missing(reason)) => {
@@ -145,8 +169,25 @@ impl FunctionSink {
             secrets,
             timeout: Some(timeout),
         };
-        Ok(functions.engine.invoke(invocation).await)
+        let mut called = functions.engine.invoke(invocation).await;
+        called.result = called.result.and_then(|output| {
+            known.schemas.output(&output)?;
+            Ok(output)
+        });
+        Ok(called)
     }
+}
+
+/// What became of a call.
+enum Called {
+    /// It ended, well or not.
+    Ended(InvocationResult),
+    /// Somebody cancelled its run.
+    Cancelled,
+    /// The function cannot be called yet.
+    NotReady,
+    /// The store cannot be read now.
+    NoSecrets(SecretsError),
 }
 
 fn not_ready(function: &str) -> String {
@@ -181,7 +222,10 @@ impl<'a> Attempt<'a> {
             .unwrap_or_else(|| run::nanos(Utc::now()));
         let function = (&*known.name, known.id);
         let run = Arc::new(run::begun(delivery, function, request, &known.secrets, executed));
-        ongoing.begun(&known.organization, Arc::clone(&run));
+        // One that was cancelled before is shown as ended already.
+        if !sink.functions.0.cancelled.is_asked(run.name) {
+            ongoing.begun(&known.organization, Arc::clone(&run));
+        }
         Self {
             functions: &sink.functions,
             known,
@@ -203,20 +247,31 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Tells everybody how the call ended.
-    fn end(&mut self, has_caller: bool, result: Result<Bytes, InvocationError>, logs: Logs) -> Done {
+    /// Tells everybody how the call ended. `answered`: whoever called has the answer, also a bad one.
+    fn end(&mut self, answered: bool, result: Result<Bytes, InvocationError>, logs: Logs) -> Done {
         let functions = &self.functions.0;
         let organization = &self.known.organization;
         let Some(begun) = self.run.take() else {
             return Answer::released("the attempt has ended before").into();
         };
         let at = Utc::now();
-        let run = Arc::new(Run {
+        let mut run = Run {
             faas_id: self.revision,
             ..run::ended(&begun, &result, logs, at)
+        };
+        let returned = Returned {
+            function: &self.known.name,
+            run: run.name,
+            at,
+            max_bytes: functions.limits.load().event_bytes,
+        };
+        let events = returned.events(run.output.as_deref()).unwrap_or_else(|error| {
+            run.reason = Some(vec![format!("the events it returned are not published: {error}")]);
+            Vec::new()
         });
-        let answer = match has_caller {
-            // Its caller has the answer, also a bad one; there is nothing to deliver again.
+        let run = Arc::new(run);
+        let mut answer = match answered {
+            // There is nothing to deliver again.
             true => Answer::accepted(),
             false => Answer::from(verdict(&result)),
         };
@@ -234,6 +289,7 @@ impl<'a> Attempt<'a> {
         functions.ongoing.ended(organization, Arc::clone(&run));
         functions.ongoing.answer(&self.event_id, &run);
         functions.live.run(Arc::clone(organization), Arc::clone(&run));
+        answer.events.extend(events);
         let answer = match run::event_of(&run, at) {
             Ok(event) => answer.with_event(event),
             Err(error) => {

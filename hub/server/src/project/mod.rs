@@ -9,12 +9,14 @@ mod gather;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{TimeDelta, Utc};
 use dispatch_contract::{Page, Sequence, Tail};
 use dispatch_store::{Projection, Store, StoreError};
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::hub::App;
+use crate::metrics;
 use gather::Gathered;
 
 /// Name of the cursor.
@@ -113,9 +115,14 @@ impl Follower {
             cursor: self.seen,
             ..std::mem::take(&mut self.gathered).into_projection()
         };
+        let runs = || projection.runs.iter().map(|row| row.run.name);
         loop {
             match self.app.store.apply(projection.clone()).await {
                 Ok(applied) => {
+                    metrics::runs_forgotten("count", applied.runs_dropped);
+                    if let Err(error) = self.app.functions.told(runs()).await {
+                        tracing::warn!(%error, "that runs were cancelled is not forgotten");
+                    }
                     if applied.dead_letters_dropped > 0 {
                         let dropped = applied.dead_letters_dropped;
                         tracing::warn!(
@@ -143,6 +150,22 @@ impl Follower {
             }
             wait = (wait * 2).min(LONGEST_WAIT);
         }
+    }
+}
+
+/// Forgets the runs that have been listed for long enough.
+pub(crate) async fn forget_old_runs(app: &App) {
+    let age = TimeDelta::from_std(app.config.retention.runs.max_age).unwrap_or(TimeDelta::MAX);
+    let before = Utc::now()
+        .checked_sub_signed(age)
+        .and_then(|time| time.timestamp_nanos_opt());
+    let Some(before) = before else {
+        return;
+    };
+    match app.store.forget_runs_before(before).await {
+        Ok(forgotten) => metrics::runs_forgotten("age", forgotten),
+        Err(StoreError::Closed) => {}
+        Err(error) => tracing::warn!(%error, "old runs cannot be forgotten"),
     }
 }
 

@@ -120,7 +120,7 @@ impl From<StoreError> for ApiError {
             StoreError::Refused { .. } => Self::bad_request(message),
             StoreError::Closed => Self::unavailable("the hub is stopping", Duration::from_secs(5)),
             StoreError::Full => Self::unavailable(message, Duration::from_secs(30)),
-            StoreError::Unreadable { .. } | StoreError::Io(_) => {
+            StoreError::Unreadable { .. } | StoreError::Unsealed { .. } | StoreError::Io(_) => {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
                 tracing::error!(%error, cause, "the store failed");
                 Self::internal(message)

@@ -8,6 +8,7 @@ pub(crate) mod error;
 pub(crate) mod organization;
 
 mod apis;
+mod applications;
 mod base_images;
 mod dead_letters;
 mod deliveries;
@@ -22,6 +23,7 @@ mod metrics;
 mod plain;
 mod reload;
 mod runs;
+mod secret_key;
 mod secrets;
 mod sidecar;
 mod sink;
@@ -61,6 +63,7 @@ fn documented() -> OpenApiRouter<App> {
         .merge(emission::routes())
         .merge(dead_letters::routes())
         .merge(deliveries::routes())
+        .merge(applications::routes())
         .merge(base_images::routes())
         .merge(images::routes())
         .merge(functions::routes())
@@ -72,6 +75,7 @@ fn documented() -> OpenApiRouter<App> {
         .merge(apis::routes())
         .merge(subscriptions::routes())
         .merge(secrets::routes())
+        .merge(secret_key::routes())
 }
 
 /// The API as OpenAPI 3.1, generated from the routes.

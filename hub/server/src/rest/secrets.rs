@@ -1,18 +1,23 @@
-//! Secrets: values for functions and drivers, returned to whoever may ask for them.
+//! Secrets: values for functions and drivers, shown only when they are asked for (`reveal=true`).
 //!
-//! The values are in no log line and in no error. Functions read them with each call; a driver whose secret is
+//! Else each key has the value `null`, which cannot be written back. The values are in no log line and in no error.
+//! Functions read them with each call; a driver whose secret is
 //! changed is started again with the new values.
 
 use axum::Json;
-use axum::extract::{FromRef, Path, State};
+use axum::extract::{FromRef, Path, Query, State};
 use axum::http::StatusCode;
 use dispatch_schemas::{Resource as _, Secret, SecretText};
 use dispatch_store::Store;
+use serde::Deserialize;
+use serde_json::Value;
+use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::error::ApiError;
 use super::organization::Organization;
+use super::tags::Tagged;
 use crate::drivers::Drivers;
 use crate::hub::App;
 
@@ -48,51 +53,78 @@ where
         .routes(routes!(get, update, delete))
 }
 
+/// Whether values are shown.
+#[derive(Debug, Clone, Copy, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Shown {
+    /// The values too; else each is `null`.
+    #[serde(default)]
+    reveal: bool,
+}
+
+impl Shown {
+    fn of(self, secret: &Secret) -> Json<Value> {
+        let mut shown = serde_json::to_value(secret).unwrap_or_default();
+        if !self.reveal
+            && let Some(values) = shown["secrets"].as_object_mut()
+        {
+            values.values_mut().for_each(|value| *value = Value::Null);
+        }
+        Json(shown)
+    }
+}
+
 /// All secrets of the organization.
-#[utoipa::path(get, path = "/v1/secret/", tag = "secret", operation_id = "getSecrets",
+#[utoipa::path(get, path = "/v1/secret/", tag = "secret", operation_id = "getSecrets", params(Shown, Tagged),
     responses((status = 200, body = [Secret]), (status = 400, body = dispatch_schemas::Error)))]
 async fn list(
     State(Secrets { store, .. }): State<Secrets>,
     Organization(organization): Organization,
-) -> Result<Json<Vec<Secret>>, ApiError> {
-    Ok(Json(store.list(&organization).await?))
+    Query(shown): Query<Shown>,
+    Query(tagged): Query<Tagged>,
+) -> Result<Json<Vec<Value>>, ApiError> {
+    let secrets: Vec<Secret> = tagged.of(store.list(&organization).await?)?;
+    Ok(Json(secrets.iter().map(|secret| shown.of(secret).0).collect()))
 }
 
 /// Keeps a new secret.
-#[utoipa::path(post, path = "/v1/secret/", tag = "secret", operation_id = "addSecret", request_body = Secret,
+#[utoipa::path(post, path = "/v1/secret/", tag = "secret", operation_id = "addSecret", params(Shown), request_body = Secret,
     responses((status = 201, body = Secret), (status = 400, body = dispatch_schemas::Error), (status = 409, body = dispatch_schemas::Error)))]
 async fn add(
     State(Secrets { store, .. }): State<Secrets>,
     Organization(organization): Organization,
+    Query(shown): Query<Shown>,
     Json(secret): Json<Secret>,
-) -> Result<(StatusCode, Json<Secret>), ApiError> {
+) -> Result<(StatusCode, Json<Value>), ApiError> {
     secret.check()?;
     let created = store.create(&organization, &secret).await?;
-    Ok((StatusCode::CREATED, Json(created)))
+    Ok((StatusCode::CREATED, shown.of(&created)))
 }
 
-/// One secret, values and all.
+/// One secret.
 #[utoipa::path(get, path = "/v1/secret/{secretName}", tag = "secret", operation_id = "getSecret",
-    params(("secretName" = String, Path, description = "Name of the secret")),
+    params(Shown, ("secretName" = String, Path, description = "Name of the secret")),
     responses((status = 200, body = Secret), (status = 404, body = dispatch_schemas::Error)))]
 async fn get(
     State(Secrets { store, .. }): State<Secrets>,
     Organization(organization): Organization,
     Path(name): Path<String>,
-) -> Result<Json<Secret>, ApiError> {
-    Ok(Json(store.get(&organization, &name).await?))
+    Query(shown): Query<Shown>,
+) -> Result<Json<Value>, ApiError> {
+    Ok(shown.of(&store.get(&organization, &name).await?))
 }
 
 /// Replaces the values of a secret. Answers 201, as the original does.
 #[utoipa::path(put, path = "/v1/secret/{secretName}", tag = "secret", operation_id = "updateSecret",
-    params(("secretName" = String, Path, description = "Name of the secret")), request_body = Secret,
+    params(Shown, ("secretName" = String, Path, description = "Name of the secret")), request_body = Secret,
     responses((status = 201, body = Secret), (status = 400, body = dispatch_schemas::Error), (status = 404, body = dispatch_schemas::Error)))]
 async fn update(
     State(Secrets { store, drivers }): State<Secrets>,
     Organization(organization): Organization,
     Path(name): Path<String>,
+    Query(shown): Query<Shown>,
     Json(secret): Json<Secret>,
-) -> Result<(StatusCode, Json<Secret>), ApiError> {
+) -> Result<(StatusCode, Json<Value>), ApiError> {
     secret.check()?;
     let before: Secret = store.get(&organization, &name).await?;
     let updated = store.update(&organization, &name, secret).await?;
@@ -105,7 +137,7 @@ async fn update(
     {
         drivers.secret_changed(&organization, &name).await?;
     }
-    Ok((StatusCode::CREATED, Json(updated)))
+    Ok((StatusCode::CREATED, shown.of(&updated)))
 }
 
 /// Forgets a secret.
@@ -127,7 +159,7 @@ mod tests {
     use axum::body::Body;
     use axum::http::Request;
     use http_body_util::BodyExt as _;
-    use serde_json::{Value, json};
+    use serde_json::json;
     use tower::ServiceExt as _;
 
     use super::*;
@@ -172,8 +204,28 @@ mod tests {
 
         let (status, updated) = ask(&router, &format!("PUT {one}"), "acme", secret("b")).await;
         assert_eq!((status, &updated["id"]), (201, &created["id"]));
+        assert_eq!(
+            updated["secrets"],
+            json!({"password": null}),
+            "nobody asked for it"
+        );
         let (status, list) = ask(&router, "GET /v1/secret/", "acme", Value::Null).await;
-        assert_eq!((status, &list[0]["secrets"]["password"]), (200, &json!("b")));
+        assert_eq!((status, &list[0]["secrets"]), (200, &json!({"password": null})));
+        for line in [
+            "GET /v1/secret/?reveal=true".to_owned(),
+            format!("GET {one}?reveal=true"),
+        ] {
+            let (status, found) = ask(&router, &line, "acme", Value::Null).await;
+            let found = found.get(0).unwrap_or(&found);
+            assert_eq!((status, &found["secrets"]["password"]), (200, &json!("b")));
+        }
+        let (status, hidden) = ask(&router, &format!("GET {one}"), "acme", Value::Null).await;
+        assert_eq!(status, 200);
+        let refused = ask(&router, &format!("PUT {one}"), "acme", hidden).await;
+        assert!(
+            (400..500).contains(&refused.0),
+            "what is hidden is not written back: {refused:?}"
+        );
 
         let gone = ask(&router, &format!("DELETE {one}"), "acme", Value::Null).await;
         assert_eq!(gone, (204, Value::Null));

@@ -6,8 +6,6 @@ use utoipa::IntoParams;
 
 use super::error::ApiError;
 
-const APPLICATION: &str = "Application";
-
 /// What a list is narrowed to by label.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -23,7 +21,7 @@ impl Tagged {
             return Ok(None);
         };
         match tags.split_once('=') {
-            Some((key, name)) if key.eq_ignore_ascii_case(APPLICATION) || key == "app" => Ok(Some(name)),
+            Some((key, name)) if key.eq_ignore_ascii_case(Tag::APPLICATION) || key == "app" => Ok(Some(name)),
             _ => Err(ApiError::bad_request(format!(
                 "tags: is {tags:?}; must be application=NAME or app=NAME"
             ))),
@@ -33,16 +31,10 @@ impl Tagged {
     /// Those of the resources that are asked for.
     pub(crate) fn of<R: Resource>(&self, mut resources: Vec<R>) -> Result<Vec<R>, ApiError> {
         if let Some(application) = self.application()? {
-            resources.retain(|resource| is_tagged(resource.tags(), application));
+            resources.retain(|resource| Tag::belongs_to(resource.tags(), application));
         }
         Ok(resources)
     }
-}
-
-/// Whether labels say that something belongs to the application.
-pub(crate) fn is_tagged(tags: &[Tag], application: &str) -> bool {
-    tags.iter()
-        .any(|tag| tag.key.eq_ignore_ascii_case(APPLICATION) && tag.value == application)
 }
 
 #[cfg(test)]

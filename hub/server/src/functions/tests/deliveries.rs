@@ -77,7 +77,8 @@ async fn a_delivery_after_a_restart_waits_until_the_function_is_deployed_again()
             .functions
             .runs("dispatch", RunQuery::default())
             .await
-            .unwrap();
+            .unwrap()
+            .runs;
         if runs.len() == 2 && runs.iter().all(|run| run.is_finished()) {
             break runs;
         }

@@ -83,6 +83,7 @@ async fn a_function_is_built_called_changed_and_forgotten() {
             .runs("dispatch", RunQuery::default())
             .await
             .unwrap()
+            .runs
             .len(),
         0
     );

@@ -204,7 +204,8 @@ impl Stage {
                 .functions
                 .runs("dispatch", RunQuery::default())
                 .await
-                .unwrap();
+                .unwrap()
+                .runs;
             if let [run] = &runs[..]
                 && wanted(run)
             {

@@ -1,0 +1,52 @@
+//! Runs as people list them: those in memory and those of the read model, as one.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use dispatch_schemas::Run;
+use dispatch_store::{RunCursor, RunQuery, StoreError};
+use uuid::Uuid;
+
+use super::Functions;
+
+/// Part of a list of runs.
+#[derive(Debug, Default)]
+pub(crate) struct Listed {
+    /// Newest first.
+    pub(crate) runs: Vec<Arc<Run>>,
+    /// There may be more after the last one.
+    pub(crate) more: bool,
+}
+
+impl Functions {
+    /// Runs, newest first: those under way and those that ended.
+    pub(crate) async fn runs(&self, organization: &str, mut query: RunQuery) -> Result<Listed, StoreError> {
+        let mut runs = self.0.ongoing.list(organization, query.function.as_deref());
+        // What is known here is newer than what the read model says of it.
+        query.except = runs.iter().map(|run| run.name).collect();
+        let limit = query.limit.map_or(usize::MAX, |limit| limit as usize);
+        let asked = RunQuery {
+            except: Default::default(),
+            ..query.clone()
+        };
+        runs.retain(|run| asked.wants(run));
+        let kept = self.0.store.runs(organization, query).await?;
+        if let (true, Some(last)) = (kept.cut, kept.runs.last()) {
+            let last = RunCursor::of(last);
+            runs.retain(|run| RunCursor::of(run) > last);
+        }
+        runs.extend(kept.runs.into_iter().map(Arc::new));
+        runs.sort_by_key(|run| Reverse(RunCursor::of(run)));
+        let more = kept.cut || runs.len() > limit;
+        runs.truncate(limit);
+        Ok(Listed { runs, more })
+    }
+
+    /// One run.
+    pub(crate) async fn run(&self, organization: &str, name: Uuid) -> Result<Arc<Run>, StoreError> {
+        match self.0.ongoing.get(organization, name) {
+            Some(run) => Ok(run),
+            None => self.0.store.run(organization, name).await.map(Arc::new),
+        }
+    }
+}
