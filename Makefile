@@ -37,6 +37,8 @@ soak:
 	cargo build --release -p dispatch-cli
 	KILL_CYCLES=$(or $(KILL_CYCLES),2000) DISPATCH_BINARY=$(abspath $(TARGET))/release/dispatch \
 		cargo nextest run --profile soak -p dispatch-cli --test kill_cycles --no-capture
+	RUN_KILLS=$(or $(RUN_KILLS),50) DISPATCH_BINARY=$(abspath $(TARGET))/release/dispatch \
+		cargo nextest run --profile soak -p dispatch-cli --test runs_survive_kills --no-capture
 	cargo test --release -p dispatch-simulation --test soak -- --ignored --nocapture as_many_seeds
 
 ## One simulated world and its whole story: make seed SEED=4711

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use dispatch_contract::ExposeSecret as _;
 use futures_util::StreamExt as _;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LINK};
 use reqwest::{Method, Response, StatusCode, Url};
 use serde_json::Value;
 
@@ -58,6 +58,7 @@ pub(crate) struct Client {
 }
 
 /// A path on the hub: segments and query, encoded when sent.
+#[derive(Clone)]
 pub(crate) struct Route {
     path: &'static str,
     name: Option<String>,
@@ -122,6 +123,15 @@ impl Client {
         self.json(Method::GET, route, None).await
     }
 
+    /// Reads a page of a list; whether there may be another.
+    pub(crate) async fn page(&self, route: Route) -> Result<(Value, bool), ClientError> {
+        let request = self.http.get(self.url(route)?).timeout(ANSWER_TIMEOUT);
+        let response = self.accepted(request.send().await).await?;
+        let link = response.headers().get(LINK).and_then(|link| link.to_str().ok());
+        let more = link.is_some_and(|link| link.contains("rel=\"next\""));
+        Ok((self.value(response).await?, more))
+    }
+
     /// Creates, or asks for something to be done.
     pub(crate) async fn post(&self, route: Route, body: &Value) -> Result<Value, ClientError> {
         self.json(Method::POST, route, Some(("application/json", body)))
@@ -173,6 +183,10 @@ impl Client {
             request = request.header(CONTENT_TYPE, content_type).body(body.to_string());
         }
         let response = self.accepted(request.send().await).await?;
+        self.value(response).await
+    }
+
+    async fn value(&self, response: Response) -> Result<Value, ClientError> {
         let bytes = bounded(response, MAX_ANSWER_BYTES).await?;
         if bytes.is_empty() {
             return Ok(Value::Null);

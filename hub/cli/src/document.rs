@@ -12,6 +12,7 @@ use reqwest::Url;
 use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 
+use crate::application;
 use crate::client;
 use crate::names;
 use crate::resource::{KINDS, Kind};
@@ -40,6 +41,17 @@ struct Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: document {}", self.file, self.number)
+    }
+}
+
+impl Document {
+    /// Puts the resource into an application.
+    pub(crate) fn join(&mut self, application: Option<&str>) {
+        let mut body = Value::Object(std::mem::take(&mut self.body));
+        application::join(&mut body, application);
+        if let Value::Object(body) = body {
+            self.body = body;
+        }
     }
 }
 
@@ -275,7 +287,9 @@ mod tests {
         );
 
         assert!(
-            error.starts_with("f.yaml: document 2: kind Policy is not known; it is one of BaseImage"),
+            error.starts_with(
+                "f.yaml: document 2: kind Policy is not known; it is one of Application, BaseImage"
+            ),
             "{error}"
         );
         let error = failure("name: s\n", Purpose::Create);

@@ -3,11 +3,13 @@
 //! Read `args` first (what can be said), then the file of a command in `commands`. Everything that is
 //! printed goes through `out`; every failure ends with exit code 1.
 
+mod application;
 mod args;
 mod client;
 mod commands;
 mod config;
 mod document;
+mod editor;
 mod filter;
 mod names;
 mod out;
@@ -72,6 +74,9 @@ async fn run(cli: Cli, inherited: dispatch_server::Inherited) -> anyhow::Result<
         Command::Get(args) => commands::get::run(args, &Session::open(global)?).await,
         Command::Update(args) => commands::update::run(args, &Session::open(global)?).await,
         Command::Apply(args) => commands::apply::run(args, Session::open(global)).await,
+        Command::Edit(args) => commands::edit::run(args, &Session::open(global)?).await,
+        Command::Log(args) => commands::log::run(args, &Session::open(global)?).await,
+        Command::Dev(args) => return commands::dev::run(*args).await,
         Command::Delete(args) => commands::delete::run(args, Session::open(global)).await,
         Command::Pause(args) => commands::supervise::run(Told::Pause, args, &Session::open(global)?).await,
         Command::Resume(args) => commands::supervise::run(Told::Resume, args, &Session::open(global)?).await,
@@ -79,9 +84,12 @@ async fn run(cli: Cli, inherited: dispatch_server::Inherited) -> anyhow::Result<
             commands::supervise::run(Told::Restart, args, &Session::open(global)?).await
         }
         Command::Exec(args) => commands::exec::run(args, &Session::open(global)?).await,
+        Command::Rerun(args) => commands::rerun::run(args, &Session::open(global)?).await,
+        Command::Cancel(args) => commands::cancel::run(args, &Session::open(global)?).await,
         Command::Emit(args) => commands::emit::run(args, &Session::open(global)?).await,
         Command::Unpark(args) => commands::unpark::run(args, &Session::open(global)?).await,
         Command::Redrive(args) => commands::redrive::run(args, &Session::open(global)?).await,
+        Command::RotateKey => commands::rotate_key::run(&Session::open(global)?).await,
         Command::Version(args) => commands::version::run(args, &Session::open(global)?).await,
         Command::Context(args) => commands::context::run(args, global),
         Command::Driver(args) => commands::driver::run(args, global.format()?).await,

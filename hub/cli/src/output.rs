@@ -55,7 +55,8 @@ pub(crate) fn json(value: &Value) -> anyhow::Result<String> {
     String::from_utf8(bytes).context("cannot write JSON")
 }
 
-fn yaml(value: &Value) -> anyhow::Result<String> {
+/// YAML, its keys in order.
+pub(crate) fn yaml(value: &Value) -> anyhow::Result<String> {
     serde_norway::to_string(&sorted(value)).context("cannot write YAML")
 }
 

@@ -30,7 +30,8 @@ pub(crate) struct Kind {
 }
 
 /// Every kind, in the order in which they can refer to each other.
-pub(crate) static KINDS: [&Kind; 8] = [
+pub(crate) static KINDS: [&Kind; 9] = [
+    &APPLICATION,
     &BASE_IMAGE,
     &IMAGE,
     &SECRET,
@@ -40,6 +41,19 @@ pub(crate) static KINDS: [&Kind; 8] = [
     &DRIVER,
     &SUBSCRIPTION,
 ];
+
+/// A label over others.
+pub(crate) static APPLICATION: Kind = Kind {
+    word: "Application",
+    also: &[],
+    path: "/v1/application",
+    created: "Created application",
+    deleted: "Deleted application",
+    names_itself: false,
+    shape: &shape::APPLICATION,
+    header: &["NAME", "STATUS", "CREATED DATE"],
+    row: |v| vec![text(v, "name"), text(v, "status"), date(v, "createdTime")],
+};
 
 /// Where images begin.
 pub(crate) static BASE_IMAGE: Kind = Kind {

@@ -19,6 +19,8 @@ use Shape::{Any, List, Object};
 
 const TAGS: Shape = List(&Object(&[("key", Any), ("value", Any)]));
 
+pub(crate) static APPLICATION: Shape = Object(&[("kind", Any), ("name", Any), ("tags", TAGS)]);
+
 pub(crate) static BASE_IMAGE: Shape = Object(&[
     ("kind", Any),
     ("name", Any),

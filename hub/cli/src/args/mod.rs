@@ -5,8 +5,8 @@ pub(crate) mod global;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    apply, backup, completion, context, create, cron, delete, driver, emit, exec, get, journal, redrive,
-    server, supervise, unpark, update, version,
+    apply, backup, cancel, completion, context, create, cron, delete, dev, driver, edit, emit, exec, get,
+    journal, log, redrive, rerun, server, supervise, unpark, update, version,
 };
 use global::Global;
 
@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Update(update::Args),
     /// Create or update the resources of a file
     Apply(apply::Args),
+    /// Change a resource in $EDITOR
+    Edit(edit::Args),
     /// Delete resources
     Delete(delete::Args),
     /// Stop an event driver until it is resumed
@@ -49,12 +51,22 @@ pub(crate) enum Command {
     Restart(supervise::Args),
     /// Run a function
     Exec(exec::Args),
+    /// Run a function once more as it ran before, with the same input or another
+    Rerun(rerun::Args),
+    /// End runs that have not ended
+    Cancel(cancel::Args),
+    /// Print what a function printed
+    Log(log::Args),
+    /// Run a function on this machine again and again while it is written
+    Dev(Box<dev::Args>),
     /// Send an event
     Emit(emit::Args),
     /// Deliver dead letters again
     Redrive(redrive::Args),
     /// Try keys again that wait because an event of theirs could not be delivered
     Unpark(unpark::Args),
+    /// Give the hub's secrets a new key
+    RotateKey,
     /// Choose the hub to talk to
     Context(context::Args),
     /// Check a driver of your own

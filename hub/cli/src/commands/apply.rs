@@ -27,6 +27,6 @@ pub(crate) async fn run(args: Args, session: anyhow::Result<Session>) -> anyhow:
     args.file.is_alone(args.what.is_none())?;
     match args.what {
         Some(What::SeedImages(seed)) => batch::seed(Verb::Apply, &seed, session).await,
-        None => batch::file(Verb::Apply, &args.file, &session?).await,
+        None => batch::file(Verb::Apply, &args.file, None, &session?).await,
     }
 }

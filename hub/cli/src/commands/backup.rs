@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use dispatch_server::{Copied, Manifest};
 use serde_json::json;
 
+use crate::out;
 use crate::output::Format;
 
 /// Where from and where to.
@@ -44,6 +45,11 @@ pub(crate) fn backup(args: &Backup, format: Format) -> anyhow::Result<()> {
 pub(crate) fn restore(args: &Restore, format: Format) -> anyhow::Result<()> {
     let (manifest, copied) = dispatch_server::restore(&args.folder, &args.data)?;
     let done = format!("restored {} to {}", args.folder.display(), args.data.display());
+    // It is in no backup.
+    let key = args.data.join("secret.key").display().to_string();
+    out::note(format_args!(
+        "if there were secrets, put the key they were encrypted with into {key}"
+    ));
     print(format, &manifest, &copied, &done)
 }
 

@@ -76,10 +76,18 @@ impl Verb {
     }
 }
 
-/// Does it with every resource of a file.
-pub(crate) async fn file(verb: Verb, file: &File, session: &Session) -> anyhow::Result<()> {
+/// Does it with every resource of a file, which joins the application.
+pub(crate) async fn file(
+    verb: Verb,
+    file: &File,
+    application: Option<&str>,
+    session: &Session,
+) -> anyhow::Result<()> {
     let from = file.file.as_deref().context("--file is missing")?;
-    let documents = document::load(from, &file.work_dir, verb.purpose()).await?;
+    let mut documents = document::load(from, &file.work_dir, verb.purpose()).await?;
+    for document in &mut documents {
+        document.join(application);
+    }
     each(verb, documents, session).await
 }
 

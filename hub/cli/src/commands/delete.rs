@@ -6,7 +6,7 @@ use crate::client::Route;
 use crate::commands::Session;
 use crate::commands::batch::{self, Verb};
 use crate::resource::{
-    API, BASE_IMAGE, DRIVER, DRIVER_TYPE, FUNCTION, IMAGE, Kind, SECRET, SUBSCRIPTION, text,
+    API, APPLICATION, BASE_IMAGE, DRIVER, DRIVER_TYPE, FUNCTION, IMAGE, Kind, SECRET, SUBSCRIPTION, text,
 };
 
 /// What goes.
@@ -37,6 +37,9 @@ struct DeadLetters {
 
 #[derive(Subcommand)]
 enum What {
+    /// An application; what belongs to it stays
+    #[command(aliases = ["applications", "app", "apps"])]
+    Application(Named),
     /// A base image
     #[command(name = "base-image", aliases = ["base-images", "baseimage", "baseimages"])]
     BaseImage(Named),
@@ -73,9 +76,10 @@ enum What {
 pub(crate) async fn run(args: Args, session: anyhow::Result<Session>) -> anyhow::Result<()> {
     args.file.is_alone(args.what.is_none())?;
     let (kind, named): (&Kind, Named) = match args.what {
-        None => return batch::file(Verb::Delete, &args.file, &session?).await,
+        None => return batch::file(Verb::Delete, &args.file, None, &session?).await,
         Some(What::Seed(seed)) => return batch::seed(Verb::Delete, &seed, session).await,
         Some(What::DeadLetters(which)) => return dead_letters(which, &session?).await,
+        Some(What::Application(named)) => (&APPLICATION, named),
         Some(What::BaseImage(named)) => (&BASE_IMAGE, named),
         Some(What::Image(named)) => (&IMAGE, named),
         Some(What::Function(named)) => (&FUNCTION, named),

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::application;
 use crate::client::Route;
 use crate::commands::Session;
 use crate::out;
@@ -13,7 +14,7 @@ pub(crate) struct Args {
     /// Name of the function
     function: String,
     /// Wait for the run to end
-    #[arg(long)]
+    #[arg(long, short)]
     wait: bool,
     /// What the function gets, JSON
     #[arg(long, value_name = "JSON", default_value = "{}", value_parser = json)]
@@ -21,21 +22,33 @@ pub(crate) struct Args {
     /// Names of secrets the function gets besides its own
     #[arg(long = "secret", value_name = "NAME", value_delimiter = ',')]
     secrets: Vec<String>,
+    /// Put the run into this application
+    #[arg(long, short, value_name = "NAME")]
+    application: Option<String>,
+    /// Print all of the run, as is done in any case
+    #[arg(long, hide = true)]
+    all: bool,
 }
 
-/// Prints the run as JSON even where others would print a table: there is no shorter way to show an output.
+/// Runs it.
 pub(crate) async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
-    let body = json!({
+    let mut body = json!({
         "functionName": args.function,
         "blocking": args.wait,
         "input": args.input,
         "secrets": args.secrets,
     });
+    application::join(&mut body, args.application.as_deref());
     let route = Route::to("/v1/runs").with("functionName", &args.function);
     let run = session.client.post(route, &body).await?;
+    print(&run, session)
+}
+
+/// Prints the run as JSON even where others would print a table: there is no shorter way to show an output.
+pub(super) fn print(run: &Value, session: &Session) -> anyhow::Result<()> {
     match session.format {
-        Format::Yaml => session.format.print(&run, String::new),
-        Format::Table | Format::Wide | Format::Json => Ok(out::line(output::json(&run)?)?),
+        Format::Yaml => session.format.print(run, String::new),
+        Format::Table | Format::Wide | Format::Json => Ok(out::line(output::json(run)?)?),
     }
 }
 

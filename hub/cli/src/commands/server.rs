@@ -8,7 +8,7 @@ use anyhow::Context as _;
 
 use clap::builder::BoolishValueParser;
 use dispatch_contract::parse_duration;
-use dispatch_server::{Exit, Inherited, LogFormat, Overrides, Settings};
+use dispatch_server::{Exit, Inherited, LogFormat, Overrides, SecretKey, Settings};
 
 /// What is said here wins over `--config`.
 #[derive(clap::Args)]
@@ -97,6 +97,14 @@ pub(crate) struct Args {
         hide_env_values = true
     )]
     plugins: Option<PathBuf>,
+    /// File of the key that encrypts secrets, made if it is not there [default: secret.key in the data folder]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "DISPATCH_SERVER_SECRET_KEY_FILE",
+        hide_env_values = true
+    )]
+    secret_key_file: Option<PathBuf>,
     /// Listen where others can reach it, although nobody has to say who they are
     #[arg(long, env = "DISPATCH_SERVER_INSECURE_NO_AUTH", hide_env_values = true)]
     #[arg(value_parser = BoolishValueParser::new())]
@@ -142,6 +150,8 @@ pub(crate) async fn run(args: Args, inherited: Inherited) -> anyhow::Result<Exit
             gateway_tls_cert: args.gateway_tls_cert,
             gateway_tls_key: args.gateway_tls_key,
             gateway_url: args.gateway_url,
+            secret_key_file: args.secret_key_file,
+            secret_key: secret_key(),
             journal_chain: args.journal_chain.then_some(true),
             insecure_no_auth: args.insecure_no_auth.then_some(true),
             plugins: args.plugins,
@@ -154,6 +164,13 @@ pub(crate) async fn run(args: Args, inherited: Inherited) -> anyhow::Result<Exit
         Exit::Drained | Exit::OutOfTime => ExitCode::SUCCESS,
         Exit::AtOnce(signal) => ExitCode::from(128 + signal),
     })
+}
+
+/// The key of the secrets, if the environment gives it; never an argument, which everybody on the machine sees.
+fn secret_key() -> Option<SecretKey> {
+    let text = std::env::var("DISPATCH_SERVER_SECRET_KEY").ok();
+    text.filter(|text| !text.is_empty())
+        .map(|text| SecretKey(text.into()))
 }
 
 /// The sockets a supervisor handed over, for a hub; to be taken before there are threads.

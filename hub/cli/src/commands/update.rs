@@ -13,5 +13,5 @@ pub(crate) struct Args {
 
 /// Updates; what does not exist is a failure.
 pub(crate) async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
-    batch::file(Verb::Update, &args.file, session).await
+    batch::file(Verb::Update, &args.file, None, session).await
 }

@@ -11,12 +11,15 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use clap::Subcommand;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::application;
 use crate::client::Route;
 use crate::commands::Session;
 use crate::commands::batch::{self, Verb};
-use crate::resource::{API, BASE_IMAGE, DRIVER, DRIVER_TYPE, FUNCTION, IMAGE, Kind, SECRET, SUBSCRIPTION};
+use crate::resource::{
+    API, APPLICATION, BASE_IMAGE, DRIVER, DRIVER_TYPE, FUNCTION, IMAGE, Kind, SECRET, SUBSCRIPTION,
+};
 
 /// What to create.
 #[derive(clap::Args)]
@@ -24,12 +27,21 @@ use crate::resource::{API, BASE_IMAGE, DRIVER, DRIVER_TYPE, FUNCTION, IMAGE, Kin
 pub(crate) struct Args {
     #[command(flatten)]
     file: batch::File,
+    /// Put what is created into this application
+    #[arg(long, short, global = true, value_name = "NAME")]
+    application: Option<String>,
     #[command(subcommand)]
     what: Option<What>,
 }
 
 #[derive(Subcommand)]
 enum What {
+    /// An application: a label over what belongs together
+    #[command(alias = "app")]
+    Application {
+        /// Its name
+        name: String,
+    },
     /// A base image: a language's runtime
     #[command(name = "base-image", alias = "baseimage")]
     BaseImage(image::BaseImage),
@@ -57,8 +69,10 @@ enum What {
 /// Creates.
 pub(crate) async fn run(args: Args, session: anyhow::Result<Session>) -> anyhow::Result<()> {
     args.file.is_alone(args.what.is_none())?;
-    let (kind, body) = match args.what {
-        None => return batch::file(Verb::Create, &args.file, &session?).await,
+    let application = args.application.as_deref();
+    let (kind, mut body) = match args.what {
+        None => return batch::file(Verb::Create, &args.file, application, &session?).await,
+        Some(What::Application { name }) => (&APPLICATION, json!({"name": name})),
         Some(What::Seed(seed)) => return batch::seed(Verb::Create, &seed, session).await,
         Some(What::BaseImage(said)) => (&BASE_IMAGE, said.body()),
         Some(What::Image(said)) => (&IMAGE, said.body()?),
@@ -69,6 +83,7 @@ pub(crate) async fn run(args: Args, session: anyhow::Result<Session>) -> anyhow:
         Some(What::Driver(said)) => (&DRIVER, said.body()),
         Some(What::DriverType(said)) => (&DRIVER_TYPE, said.body()?),
     };
+    application::join(&mut body, application);
     one(kind, &body, &session?).await
 }
 

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::each_of;
 use crate::client::Route;
 use crate::commands::Session;
+use crate::commands::follow::each_of;
 use crate::out;
 use crate::output::Format;
 use crate::resource::{items, text};

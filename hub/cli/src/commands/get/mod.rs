@@ -5,18 +5,16 @@ mod deliveries;
 mod events;
 mod runs;
 
-use anyhow::Context as _;
 use clap::Subcommand;
-use serde_json::Value;
 
+use crate::application;
 use crate::client::Route;
 use crate::commands::Session;
-use crate::out;
 use crate::output::Format;
 use crate::resource::{
-    API, BASE_IMAGE, DRIVER, DRIVER_TYPE, FUNCTION, IMAGE, Kind, SECRET, SUBSCRIPTION, driver_details,
+    API, APPLICATION, BASE_IMAGE, DRIVER, DRIVER_TYPE, FUNCTION, IMAGE, Kind, SECRET, SUBSCRIPTION,
+    driver_details,
 };
-use crate::stream::{Feed, Message};
 
 /// What to show.
 #[derive(clap::Args)]
@@ -29,12 +27,15 @@ pub(crate) struct Args {
 struct Named {
     /// Its name; all of them if not given
     name: Option<String>,
+    /// Only those of this application
+    #[arg(long, short, value_name = "NAME", conflicts_with = "name")]
+    application: Option<String>,
 }
 
 #[derive(clap::Args)]
 struct Apis {
-    /// Its name; all of them if not given
-    name: Option<String>,
+    #[command(flatten)]
+    named: Named,
     /// Only those of this function
     #[arg(
         long = "func",
@@ -48,8 +49,8 @@ struct Apis {
 
 #[derive(clap::Args)]
 struct Secrets {
-    /// Its name; all of them if not given
-    name: Option<String>,
+    #[command(flatten)]
+    named: Named,
     /// Show the values too, as JSON
     #[arg(long)]
     all: bool,
@@ -57,6 +58,9 @@ struct Secrets {
 
 #[derive(Subcommand)]
 enum What {
+    /// Applications
+    #[command(visible_alias = "applications", aliases = ["app", "apps"])]
+    Application(Named),
     /// Base images
     #[command(name = "base-image", visible_alias = "base-images", aliases = ["baseimage", "baseimages"])]
     BaseImage(Named),
@@ -98,6 +102,7 @@ enum What {
 /// Shows.
 pub(crate) async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     let (kind, named): (&Kind, Named) = match args.what {
+        What::Application(named) => (&APPLICATION, named),
         What::BaseImage(named) => (&BASE_IMAGE, named),
         What::Image(named) => (&IMAGE, named),
         What::Function(named) => (&FUNCTION, named),
@@ -111,31 +116,29 @@ pub(crate) async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         What::DeadLetters(said) => return dead_letters::run(said, session).await,
         What::Deliveries(said) => return deliveries::run(said, session).await,
     };
-    let found = find(kind, named.name.as_deref(), session).await?;
+    let found = session.client.get(listed(kind, &named)).await?;
     session.format.print(&found, || kind.table(&found))
 }
 
-async fn find(kind: &Kind, name: Option<&str>, session: &Session) -> anyhow::Result<Value> {
-    let route = match name {
+fn listed(kind: &Kind, named: &Named) -> Route {
+    match &named.name {
         Some(name) => Route::to(kind.path).named(name),
-        None => Route::to(kind.path),
-    };
-    Ok(session.client.get(route).await?)
+        None => application::narrow(Route::to(kind.path), named.application.as_deref()),
+    }
 }
 
 async fn apis(said: Apis, session: &Session) -> anyhow::Result<()> {
-    let route = match (said.name, said.function) {
-        (Some(name), _) => Route::to(API.path).named(&name),
-        (None, Some(function)) => Route::to(API.path).with("function", function),
-        (None, None) => Route::to(API.path),
-    };
+    let mut route = listed(&API, &said.named);
+    if let Some(function) = said.function {
+        route = route.with("function", function);
+    }
     let found = session.client.get(route).await?;
     session.format.print(&found, || API.table(&found))
 }
 
 /// With how its process fares when it is asked for by name, or all columns are wanted.
 async fn driver(named: Named, session: &Session) -> anyhow::Result<()> {
-    let found = find(&DRIVER, named.name.as_deref(), session).await?;
+    let found = session.client.get(listed(&DRIVER, &named)).await?;
     session
         .format
         .print(&found, || match session.wide || named.name.is_some() {
@@ -144,29 +147,19 @@ async fn driver(named: Named, session: &Session) -> anyhow::Result<()> {
         })
 }
 
+/// The values are asked for only where they are printed: with `--all`, and as JSON and YAML as in the original.
 async fn secrets(said: Secrets, session: &Session) -> anyhow::Result<()> {
-    let found = find(&SECRET, said.name.as_deref(), session).await?;
     let format = match session.format {
         Format::Table if said.all => Format::Json,
         format => format,
     };
+    let mut route = listed(&SECRET, &said.named);
+    if format != Format::Table {
+        route = route.with("reveal", "true");
+    }
+    let found = session.client.get(route).await?;
     format.print(&found, || {
         let note = "Note: secret values are hidden, please use --all flag to get them";
         format!("{note}\n\n{}", SECRET.table(&found))
     })
-}
-
-/// Gives each value of a stream to `print`, until it fails or the hub ends the stream.
-async fn each_of(mut feed: Feed, mut print: impl FnMut(&Value) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    while let Some(message) = feed.next().await? {
-        match message {
-            Message::Comment(comment) => out::note(comment),
-            Message::Data(data) => {
-                let value = serde_json::from_str(&data)
-                    .context("received unexpected error: the stream is not JSON")?;
-                print(&value)?;
-            }
-        }
-    }
-    anyhow::bail!("the hub ended the stream")
 }

@@ -1,17 +1,21 @@
 //! `dispatch get runs`: the story of each call, listed or as it happens.
 
+use chrono::{DateTime, Utc};
 use clap::ValueEnum;
 use serde_json::Value;
 
-use super::each_of;
+use crate::application;
 use crate::client::Route;
 use crate::commands::Session;
+use crate::commands::follow::each_of;
 use crate::out;
 use crate::output::Format;
 use crate::resource::{items, text};
 use crate::table::{Columns, Table};
 use crate::time::rfc3339_nano;
 
+/// Runs the hub gives at once.
+const MAX_PAGE: usize = 1000;
 const HEADER: [&str; 5] = ["ID", "FUNCTION", "STATUS", "STARTED", "FINISHED"];
 
 /// Which runs.
@@ -21,6 +25,18 @@ pub(super) struct Args {
     function: Option<String>,
     /// Only this run
     id: Option<String>,
+    /// Only runs with this status: initialized, creating, ready or error
+    #[arg(long, value_name = "STATUS", conflicts_with = "id")]
+    status: Option<String>,
+    /// Only runs that began or ended since: 5m, 2h, or a time such as 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "WHEN", conflicts_with = "id", value_parser = since)]
+    since: Option<i64>,
+    /// Only runs of this application
+    #[arg(long, short, value_name = "NAME", conflicts_with = "id")]
+    application: Option<String>,
+    /// At most so many, the newest
+    #[arg(long, value_name = "COUNT", conflicts_with_all = ["id", "follow", "last"], value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
     /// Only the run that started last
     #[arg(long, conflicts_with_all = ["id", "follow", "by"])]
     last: bool,
@@ -45,6 +61,13 @@ pub(super) async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     if let Some(function) = &args.function {
         route = route.with("functionName", function);
     }
+    if let Some(status) = &args.status {
+        route = route.with("status", status);
+    }
+    if let Some(since) = args.since {
+        route = route.with("since", since.to_string());
+    }
+    route = application::narrow(route, args.application.as_deref());
     if args.follow {
         return follow(route.with("follow", "true"), session).await;
     }
@@ -52,10 +75,11 @@ pub(super) async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         let run = session.client.get(route.named(id)).await?;
         return session.format.print(&run, || table(&run));
     }
-    if args.last {
-        route = route.with("limit", "1");
-    }
-    let mut runs = session.client.get(route).await?;
+    let limit = match args.last {
+        true => Some(1),
+        false => args.limit,
+    };
+    let mut runs = pages(route, limit, session).await?;
     if let Some(runs) = runs.as_array_mut() {
         sort(runs, args.by.unwrap_or(By::Started));
     }
@@ -66,6 +90,47 @@ pub(super) async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         return session.format.print(last, || table(last));
     }
     session.format.print(&runs, || table(&runs))
+}
+
+/// Page after page, until there are so many or there are no more.
+async fn pages(route: Route, limit: Option<u32>, session: &Session) -> anyhow::Result<Value> {
+    let most = limit.map_or(usize::MAX, |limit| limit as usize);
+    let mut all: Vec<Value> = Vec::new();
+    loop {
+        let mut page = route.clone();
+        if limit.is_some() {
+            page = page.with("limit", (most - all.len()).min(MAX_PAGE).to_string());
+        }
+        if let Some(last) = all.last() {
+            page = page.with(
+                "after",
+                format!("{}-{}", time(last, "executedTime"), text(last, "name")),
+            );
+        }
+        let (found, more) = session.client.page(page).await?;
+        let Value::Array(found) = found else {
+            return Ok(found);
+        };
+        let ended = found.is_empty() || !more;
+        all.extend(found);
+        if ended || all.len() >= most {
+            return Ok(all.into());
+        }
+    }
+}
+
+/// Unix seconds: so long ago, or a moment.
+fn since(text: &str) -> Result<i64, String> {
+    if let Ok(ago) = dispatch_contract::parse_duration(text) {
+        let ago = i64::try_from(ago.as_secs()).unwrap_or(i64::MAX);
+        return Ok(Utc::now().timestamp().saturating_sub(ago));
+    }
+    if let Ok(seconds) = text.parse() {
+        return Ok(seconds);
+    }
+    let time = DateTime::parse_from_rfc3339(text)
+        .map_err(|_| "is neither a duration (5m, 2h) nor a time (2026-01-31T12:00:00Z)".to_owned())?;
+    Ok(time.timestamp())
 }
 
 async fn follow(route: Route, session: &Session) -> anyhow::Result<()> {
