@@ -67,6 +67,9 @@ pub struct Run {
     /// When it was taken.
     #[serde(default, deserialize_with = "null_is_default")]
     pub executed_time: i64,
+    /// When the last attempt began. Absent until the first does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_time: Option<i64>,
     /// When the last attempt ended. Absent until then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_time: Option<i64>,

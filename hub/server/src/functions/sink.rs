@@ -213,17 +213,23 @@ struct Attempt<'a> {
 impl<'a> Attempt<'a> {
     fn begin(sink: &'a FunctionSink, known: &'a Known, delivery: &Delivery, request: &Request) -> Self {
         let ongoing = &sink.functions.0.ongoing;
+        let now = run::nanos(Utc::now());
         let executed = ongoing
             .executed_time(run::name_of(&delivery.id()))
             .or_else(|| match request.by {
                 CalledBy::Exec { .. } | CalledBy::Api { .. } => delivery.event.time().map(run::nanos),
                 CalledBy::Event(_) => None,
             })
-            .unwrap_or_else(|| run::nanos(Utc::now()));
+            .unwrap_or(now);
         let function = (&*known.name, known.id);
-        let run = Arc::new(run::begun(delivery, function, request, &known.secrets, executed));
+        let run = run::begun(delivery, function, request, &known.secrets, executed);
         // One that was cancelled before is shown as ended already.
-        if !sink.functions.0.cancelled.is_asked(run.name) {
+        let is_made = !sink.functions.0.cancelled.is_asked(run.name);
+        let run = Arc::new(Run {
+            started_time: is_made.then_some(now),
+            ..run
+        });
+        if is_made {
             ongoing.begun(&known.organization, Arc::clone(&run));
         }
         Self {
@@ -240,6 +246,7 @@ impl<'a> Attempt<'a> {
         if let Some(run) = self.run.take() {
             let waiting = Run {
                 status: Some(Status::Initialized),
+                started_time: None,
                 ..Run::clone(&run)
             };
             let ongoing = &self.functions.0.ongoing;
