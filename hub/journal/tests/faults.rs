@@ -291,6 +291,22 @@ async fn an_opening_that_cannot_read_something_at_once_takes_nothing_for_damaged
 }
 
 #[tokio::test]
+async fn what_cannot_be_read_for_a_moment_is_not_left_out_for_who_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::idle();
+    let (journal, _) = disk.open(dir.path(), &unread());
+    for n in 0..40 {
+        append(&journal, sized(&n.to_string(), 3000)).await;
+    }
+
+    // More often than one look at a sector is repeated, less often than a read is.
+    disk.0.reads.store(6, Ordering::SeqCst);
+
+    assert_eq!(read_all(&journal).await.len(), 40);
+    soon(journal.close()).await;
+}
+
+#[tokio::test]
 async fn a_new_segment_without_a_durable_name_ends_the_old_one_all_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let disk = FaultyDisk::default();
