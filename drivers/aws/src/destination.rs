@@ -1,10 +1,10 @@
 //! An EventBridge API destination: a rule posts its events here, with an API key in a header.
 //!
 //! EventBridge waits five seconds, repeats after 429 and 5xx for a day, and drops what is answered otherwise. So
-//! 2xx is said only when the hub has the event, 503 when it has not, and 4xx only to a stranger and to what can
-//! never be an event. The key is looked at before the body.
+//! 2xx is said only when the hub has the event, and else 503, also to a wrong key: keys are changed on two sides, and
+//! the order is easily mistaken. The key is looked at before the body.
 
-use dispatch_driver_sdk::{Acceptor, Arrival, Reply, reply};
+use dispatch_driver_sdk::{Acceptor, Arrival, Reply, later, reply};
 use sha2::{Digest as _, Sha256};
 
 use crate::message::{Message, Origin};
@@ -27,11 +27,11 @@ pub(crate) async fn answer(keys: &Keys, origin: &Origin, acceptor: &Acceptor, ar
         .header(&keys.header)
         .is_some_and(|given| keys.keys.admit(given))
     {
-        return reply(401, "the API key is missing or wrong");
+        tracing::warn!("a request is told to come again: the API key is missing or wrong");
+        return later("the API key is missing or wrong");
     }
-    let Ok(body) = std::str::from_utf8(&arrival.body) else {
-        return reply(400, "the body is not UTF-8");
-    };
+    // EventBridge sends JSON; what else there is, is kept as it can be.
+    let body = &*String::from_utf8_lossy(&arrival.body);
     // What is no known event gets the same id whenever it is sent again.
     let digest = Sha256::digest(body);
     let id: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
@@ -40,11 +40,13 @@ pub(crate) async fn answer(keys: &Keys, origin: &Origin, acceptor: &Acceptor, ar
         body,
         sent: None,
     };
-    match origin.events(message) {
-        Ok(events) => match acceptor.accept(events).await {
-            Ok(_) => reply(202, ""),
-            Err(not) => not.reply(),
-        },
-        Err(error) => reply(400, error.to_string()),
+    let events = match origin.events(message) {
+        Ok(events) => events,
+        Err(error) => return later(error.to_string()),
+    };
+    match acceptor.accept_or_skip(events).await {
+        Ok(emitted) if emitted.refused.is_empty() => reply(202, ""),
+        Ok(_) => later("the hub refuses some of the events"),
+        Err(_) => later("the hub does not take the events now"),
     }
 }
