@@ -46,7 +46,9 @@ impl Tokens {
         validation.leeway = LEEWAY;
         validation.validate_nbf = true;
         validation.set_audience(audiences);
-        validation.set_issuer(&[issuer]);
+        // Version 1 ends it with a slash, version 2 does not; who sets it need not know.
+        let bare = issuer.trim_end_matches('/');
+        validation.set_issuer(&[bare, &format!("{bare}/")]);
         validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud"]);
         Self {
             validation,
