@@ -12,6 +12,19 @@ use crate::name::{check_reference, check_references};
 use crate::resource::resource;
 use crate::{ConfigItem, Invalid, Status, Tag};
 
+/// What an event says of itself: no extensions.
+const CONTEXT: [&str; 9] = [
+    "id",
+    "source",
+    "type",
+    "subject",
+    "time",
+    "data",
+    "datacontenttype",
+    "dataschema",
+    "specversion",
+];
+
 /// An event driver: a type with settings. Times are written `created-time`, as the original does.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -115,8 +128,10 @@ resource!(Driver, "Driver", "event driver", times: [created_time, modified_time]
     check_references("secrets", &driver.secrets)?;
     for name in driver.extensions.keys() {
         let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-        if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
-            let problem = format!("{name:?} is no name of an extension: small letters and digits, at most 64");
+        if !(1..=20).contains(&name.len()) || !name.bytes().all(plain) || CONTEXT.contains(&name.as_str()) {
+            let problem = format!(
+                "{name:?} is no name of an extension: at most 20 small letters and digits, and none of CloudEvents' own"
+            );
             return Err(Invalid::new("extensions", problem));
         }
     }

@@ -194,3 +194,16 @@ fn an_emission_is_refused_with_the_field_that_is_wrong() {
         assert_eq!(check(bad).unwrap_err().field, field);
     }
 }
+
+#[test]
+fn an_extension_of_a_driver_has_a_name_that_an_event_can_carry() {
+    let check = |name: &str| {
+        let driver = json!({"name": "d", "type": "cron", "extensions": {name: "x"}});
+        serde_json::from_value::<Driver>(driver).unwrap().check()
+    };
+    check("site").unwrap();
+    for wrong in ["", "my-site", "Site", "type", "data", "a23456789012345678901"] {
+        let error = check(wrong).unwrap_err().to_string();
+        assert!(error.contains("is no name of an extension"), "{wrong}: {error}");
+    }
+}

@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Default)]
 struct Fake {
     ids: Vec<String>,
+    /// Of each event, as `name=value` with spaces between.
+    extensions: Vec<String>,
     checkpoint: Option<String>,
 }
 type Shared = Arc<Mutex<Fake>>;
@@ -33,6 +35,11 @@ async fn take(State(fake): State<Shared>, headers: HeaderMap, body: Bytes) -> St
         false => Event::batch_from_json(&body, 1000).unwrap(),
     };
     fake.ids.extend(events.iter().map(|event| event.id().to_owned()));
+    let extensions = events.iter().map(|event| {
+        let each = event.extensions().map(|a| format!("{}={}", a.name, a.text));
+        each.collect::<Vec<_>>().join(" ")
+    });
+    fake.extensions.extend(extensions);
     fake.checkpoint = Some(headers["dispatch-checkpoint"].to_str().unwrap().to_owned());
     StatusCode::ACCEPTED
 }
@@ -116,6 +123,36 @@ async fn no_tick_is_lost_or_doubled_when_the_driver_is_killed_and_started_again(
         })
         .collect();
     assert!(times.windows(2).all(|pair| pair[1] == pair[0] + 1), "{ids:?}");
+}
+
+#[tokio::test]
+async fn every_event_has_the_extensions_that_the_one_who_set_the_driver_up_wants() {
+    let fake = Shared::default();
+    let address = serve(&fake).await;
+    let mut command = driver(&["--cron=@every 1s"]);
+    command.env("K_SINK", format!("http://{address}/sink"));
+    let overrides = |text: &str| [("K_CE_OVERRIDES", text.to_owned())];
+
+    let wrong = command
+        .envs(overrides(r#"{"extensions":{"time":"now"}}"#))
+        .output()
+        .await
+        .unwrap();
+    let _running = command
+        .envs(overrides(r#"{"extensions":{"site":"east","floor":"3"}}"#))
+        .spawn()
+        .unwrap();
+    until_ticks(&fake, 2).await;
+
+    let said = String::from_utf8(wrong.stderr).unwrap();
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(
+        said.contains("K_CE_OVERRIDES: extensions: time is no extension"),
+        "{said}"
+    );
+    for extensions in &fake.lock().unwrap().extensions {
+        assert_eq!(extensions, "floor=3 site=east");
+    }
 }
 
 #[tokio::test]

@@ -19,8 +19,11 @@ use tokio::sync::Mutex;
 use crate::answer::{Verdict, message, verdict};
 use crate::attempt::{line, once, wait};
 use crate::batch::{batches, halve};
+use crate::overrides::Overrides;
 use crate::settings::Settings;
 use crate::stop::{Stop, Stopped};
+
+pub use crate::emitted::{Emitted, Refusal};
 
 /// Header of a POST that carries a checkpoint, as base64.
 pub(crate) const CHECKPOINT_HEADER: &str = "dispatch-checkpoint";
@@ -39,33 +42,12 @@ struct Inner {
     client: Client,
     sink: Url,
     token: Option<SecretString>,
+    overrides: Overrides,
     /// A plain CloudEvents receiver keeps no checkpoints and no health.
     keeps_checkpoints: bool,
     reported: Mutex<Option<Health>>,
     /// Where this driver listens, once it does.
     listen: OnceLock<SocketAddr>,
-}
-
-/// What the hub said to a batch.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Emitted {
-    /// Events that were new.
-    pub accepted: usize,
-    /// Events the hub already had.
-    pub duplicates: usize,
-    /// Events the hub will never take; only [`Hub::emit_or_skip`] goes on behind them.
-    pub refused: Vec<Refusal>,
-}
-
-/// An event the hub will never take.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// Position in the vector that was emitted.
-    pub position: usize,
-    /// `id` of the event.
-    pub id: String,
-    /// Why, in the hub's words.
-    pub message: String,
 }
 
 /// Why a batch did not go through. Its checkpoint is not stored.
@@ -132,15 +114,23 @@ impl From<Stopped> for CheckpointError {
 }
 
 impl Hub {
-    /// The hub that `K_SINK` and `DISPATCH_TOKEN` name; else `--dispatch-api-endpoint` and `AUTH_TOKEN`.
+    /// The hub that `K_SINK` and `DISPATCH_TOKEN` name; else `--dispatch-api-endpoint` and `AUTH_TOKEN`. Every event
+    /// gets the extensions in `K_CE_OVERRIDES`.
     pub fn from_env(settings: &Settings) -> Result<Self, HubError> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let overrides = variable("K_CE_OVERRIDES").map_or(Ok(Overrides::default()), |text| {
+            Overrides::parse(&text).map_err(|problem| HubError::Unusable {
+                variable: "K_CE_OVERRIDES",
+                problem,
+            })
+        })?;
         if let Some(sink) = variable("K_SINK") {
-            return Self::connect("K_SINK", &sink, variable("DISPATCH_TOKEN"), true);
+            return Self::connect("K_SINK", &sink, variable("DISPATCH_TOKEN"), true, overrides);
         }
         let endpoint = settings.endpoint().ok_or(HubError::Nowhere)?;
         let sink = format!("http://{endpoint}/v1/events");
-        Self::connect("--dispatch-api-endpoint", &sink, variable("AUTH_TOKEN"), false)
+        let token = variable("AUTH_TOKEN");
+        Self::connect("--dispatch-api-endpoint", &sink, token, false, overrides)
     }
 
     /// A hub's door for one driver: what `K_SINK` would say.
@@ -150,6 +140,7 @@ impl Hub {
             sink,
             token.map(|t| t.expose_secret().to_owned()),
             true,
+            Overrides::default(),
         )
     }
 
@@ -158,6 +149,7 @@ impl Hub {
         sink: &str,
         token: Option<String>,
         keeps_checkpoints: bool,
+        overrides: Overrides,
     ) -> Result<Self, HubError> {
         let unusable = |problem: String| HubError::Unusable { variable, problem };
         let sink = Url::parse(sink).map_err(|e| unusable(format!("is not a URL: {e}")))?;
@@ -177,6 +169,7 @@ impl Hub {
             client,
             sink,
             token: token.map(SecretString::from),
+            overrides,
             keeps_checkpoints,
             reported: Mutex::new(None),
             listen: OnceLock::new(),
@@ -215,7 +208,7 @@ impl Hub {
         checkpoint: Option<Bytes>,
         stop: &Stop,
     ) -> Result<Emitted, EmitError> {
-        self.send(&events, checkpoint, stop, OnRefusal::Fail).await
+        self.send(events, checkpoint, stop, OnRefusal::Fail).await
     }
 
     /// The same, but an event that the hub refuses blocks nobody: it is found by halving its batch, logged
@@ -226,7 +219,7 @@ impl Hub {
         checkpoint: Option<Bytes>,
         stop: &Stop,
     ) -> Result<Emitted, EmitError> {
-        self.send(&events, checkpoint, stop, OnRefusal::Skip).await
+        self.send(events, checkpoint, stop, OnRefusal::Skip).await
     }
 
     /// Tells the hub how this driver is. Tried once, and only when it changed; a hub that does not listen is no
@@ -288,7 +281,7 @@ impl Hub {
 
     async fn send(
         &self,
-        events: &[Event],
+        events: Vec<Event>,
         checkpoint: Option<Bytes>,
         stop: &Stop,
         on_refusal: OnRefusal,
@@ -301,8 +294,9 @@ impl Hub {
             let problem = format!("the checkpoint has {size} bytes; at most {MAX_CHECKPOINT} are kept");
             return Err(EmitError::Refused(problem));
         }
+        let events = self.0.overrides.apply(events);
         let mut emitted = Emitted::default();
-        let mut waiting = batches(events);
+        let mut waiting = batches(&events);
         let mut checkpoint = checkpoint.filter(|_| self.0.keeps_checkpoints);
         while let Some((position, batch)) = waiting.pop() {
             let carried = checkpoint.clone().filter(|_| waiting.is_empty());
@@ -430,21 +424,4 @@ impl Hub {
 enum OnRefusal {
     Fail,
     Skip,
-}
-
-impl Emitted {
-    fn count(&mut self, body: &[u8], sent: usize) {
-        #[derive(serde::Deserialize)]
-        struct Counts {
-            accepted: usize,
-            duplicates: usize,
-        }
-        // A plain CloudEvents receiver says nothing: then all were new.
-        let counts = serde_json::from_slice(body).unwrap_or(Counts {
-            accepted: sent,
-            duplicates: 0,
-        });
-        self.accepted += counts.accepted;
-        self.duplicates += counts.duplicates;
-    }
 }
