@@ -9,11 +9,11 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dispatch_fixtures::driver_hub::DriverHub;
-use dispatch_fixtures::process::Process;
+use dispatch_fixtures::process::{Process, peak_kib};
 use dispatch_fixtures::signers::Signers;
+use dispatch_fixtures::webhooks::{self, Header, SENDERS, Sender, truncated};
+use dispatch_fixtures::wire::flood;
 use reqwest::StatusCode;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const FIVE_GB: usize = 5 << 30;
@@ -23,61 +23,6 @@ const FLAT_KIB: u64 = 16 << 10;
 const OLD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const NEW: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 const FOREIGN: &str = "whsec_AAAABBBBCCCCDDDDEEEEFFFFGGGGHHHH";
-
-/// A provider, and a body as it sends it.
-struct Sender {
-    provider: &'static str,
-    body: &'static str,
-    /// Whether its signature covers a time.
-    timed: bool,
-    /// Whether its signature covers the body.
-    covers: bool,
-}
-
-const SENDERS: &[Sender] = &[
-    Sender {
-        provider: "github",
-        body: r#"{"action":"opened","issue":{"number":7},"repository":{"url":"https://api.github.com/repos/o/r"}}"#,
-        timed: false,
-        covers: true,
-    },
-    Sender {
-        provider: "gitlab",
-        body: r#"{"object_kind":"push","checkout_sha":"da1560886d","repository":{"homepage":"https://gitlab.com/o/r"}}"#,
-        timed: false,
-        covers: false,
-    },
-    Sender {
-        provider: "stripe",
-        body: r#"{"id":"evt_1","type":"charge.succeeded","created":1700000000,"data":{"object":{"id":"ch_1"}}}"#,
-        timed: true,
-        covers: true,
-    },
-    Sender {
-        provider: "slack",
-        body: r#"{"type":"event_callback","team_id":"T1","event_id":"Ev1","event_time":1700000000,"event":{"type":"message","channel":"C1"}}"#,
-        timed: true,
-        covers: true,
-    },
-    Sender {
-        provider: "standard-webhooks",
-        body: r#"{"type":"invoice.paid","timestamp":"2026-01-01T00:00:00Z","data":{}}"#,
-        timed: true,
-        covers: true,
-    },
-    Sender {
-        provider: "generic",
-        body: r#"{"anything":1}"#,
-        timed: false,
-        covers: true,
-    },
-    Sender {
-        provider: "cloudevents",
-        body: r#"{"specversion":"1.0","id":"c1","source":"/s","type":"t"}"#,
-        timed: false,
-        covers: false,
-    },
-];
 
 struct Running {
     process: Process,
@@ -108,40 +53,11 @@ fn now() -> i64 {
     i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap()
 }
 
-/// The headers of a delivery.
-fn headers(signers: &Signers, sender: &Sender, secret: &str, seconds: i64) -> Vec<(&'static str, String)> {
-    let body = sender.body.as_bytes();
-    let sign = |provider: &str| signers.sign(provider, secret, "msg_1", seconds, body).unwrap();
-    let mut headers = match sender.provider {
-        "github" => vec![
-            ("x-hub-signature-256", sign("github")),
-            ("x-github-event", "issues".into()),
-            ("x-github-delivery", "d-1".into()),
-        ],
-        "gitlab" => vec![("x-gitlab-token", secret.to_owned())],
-        "stripe" => vec![("stripe-signature", sign("stripe"))],
-        "slack" => vec![
-            ("x-slack-signature", sign("slack")),
-            ("x-slack-request-timestamp", seconds.to_string()),
-        ],
-        "standard-webhooks" => vec![
-            ("webhook-signature", sign("standard-webhooks")),
-            ("webhook-id", "msg_1".into()),
-            ("webhook-timestamp", seconds.to_string()),
-        ],
-        // GitHub's scheme is the plain one.
-        "generic" => vec![("x-signature-256", sign("github"))],
-        _ => vec![("authorization", format!("Bearer {secret}"))],
-    };
-    let kind = match sender.provider {
-        "cloudevents" => "application/cloudevents+json",
-        _ => "application/json",
-    };
-    headers.push(("content-type", kind.to_owned()));
-    headers
+fn headers(signers: &Signers, sender: &Sender, secret: &str, seconds: i64) -> Vec<Header> {
+    webhooks::headers(signers, sender, secret, seconds).unwrap()
 }
 
-async fn post(at: SocketAddr, headers: &[(&'static str, String)], body: &str) -> u16 {
+async fn post(at: SocketAddr, headers: &[Header], body: &str) -> u16 {
     let client = dispatch_fixtures::hub::client().unwrap();
     let mut request = client
         .post(format!("http://{at}/"))
@@ -151,51 +67,6 @@ async fn post(at: SocketAddr, headers: &[(&'static str, String)], body: &str) ->
         request = request.header(*name, value);
     }
     request.send().await.unwrap().status().as_u16()
-}
-
-/// Sends a chunked body of that size, or what of it the other side takes; its answer, and how much it took.
-async fn flood(at: SocketAddr, size: usize) -> (u16, usize) {
-    let mut stream = TcpStream::connect(at).await.unwrap();
-    let head =
-        "POST / HTTP/1.1\r\nhost: d\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
-    stream.write_all(head.as_bytes()).await.unwrap();
-    let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
-    let mut sent = 0;
-    while sent < size && stream.write_all(chunk.as_bytes()).await.is_ok() {
-        sent += 0x10000;
-    }
-    let mut answer = Vec::new();
-    // A connection that is reset may lose the answer: the driver does not wait for five gigabytes.
-    tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer))
-        .await
-        .unwrap()
-        .ok();
-    let text = String::from_utf8_lossy(&answer);
-    (
-        text.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(413),
-        sent,
-    )
-}
-
-/// The most memory the process ever had, in KiB.
-fn peak(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
-/// Leaves the beginning of a signature: `v1,`.
-fn truncated(mut headers: Vec<(&'static str, String)>, secret: &str) -> Vec<(&'static str, String)> {
-    let (_, value) = &mut headers[0];
-    let keep = match value.rfind([',', '=']) {
-        Some(at) if !value.contains(secret) => match value.find("v1=").map(|v1| v1 + 2).or(Some(at)) {
-            Some(at) => at + 1,
-            None => 0,
-        },
-        _ => value.len() - secret.len() / 2,
-    };
-    value.truncate(if value.starts_with("v1,") { 3 } else { keep });
-    headers
 }
 
 #[tokio::test]
@@ -261,10 +132,10 @@ async fn every_provider_hears_the_right_answer() {
             .await,
         );
         answers.push(post(run.address, &headers(&signers, sender, OLD, now()), sender.body).await);
-        let before = peak(run.process.pid());
-        let (status, taken) = flood(run.address, FIVE_GB).await;
-        let grown = peak(run.process.pid()) - before;
-        answers.push(status);
+        let before = peak_kib(run.process.pid()).unwrap();
+        let (status, taken) = flood(run.address, "/", FIVE_GB).await.unwrap();
+        let grown = peak_kib(run.process.pid()).unwrap() - before;
+        answers.push(status.unwrap_or(413));
         answers.push(post(run.address, &wrong_type, sender.body).await);
 
         let (covers, timed) = (
