@@ -10,6 +10,7 @@
 mod checkpoint;
 mod config;
 mod event;
+mod fixed_time;
 mod missed;
 mod schedule;
 

@@ -1,7 +1,7 @@
 //! When: a schedule, its dialects, its ticks. Pure: nothing here looks at the clock.
 //!
-//! Patterns are croner's: at the change to summer time a fixed time in the gap fires right after it, at the
-//! change back it fires once. `@every` counts from the Unix epoch, so that a restart shifts nothing.
+//! Patterns are croner's; what a change of the clock means for fixed times is said in `fixed_time.rs`. `@every` counts
+//! from the Unix epoch, so that a restart shifts nothing.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 
 use crate::config::Dialect;
+use crate::fixed_time;
 
 /// Shorter than any schedule fires.
 const SECOND: i64 = 1;
@@ -23,6 +24,8 @@ pub enum Schedule {
     Pattern {
         /// The pattern.
         cron: Box<Cron>,
+        /// Whether its times of day are fixed.
+        fixed: bool,
         /// The time zone its fields are meant in.
         timezone: Tz,
     },
@@ -93,6 +96,7 @@ impl Schedule {
             .map_err(|e| ScheduleError::Pattern(e.to_string().to_lowercase()))?;
         let schedule = Self::Pattern {
             cron: Box::new(cron),
+            fixed: fixed_time::is_fixed(pattern),
             timezone,
         };
         match schedule.after(DateTime::UNIX_EPOCH) {
@@ -109,7 +113,12 @@ impl Schedule {
                 let next = (time.timestamp().div_euclid(*seconds) + 1).checked_mul(*seconds)?;
                 DateTime::from_timestamp(next, 0)
             }
-            Self::Pattern { cron, timezone } => {
+            Self::Pattern {
+                cron,
+                fixed: true,
+                timezone,
+            } => fixed_time::after(cron, *timezone, time),
+            Self::Pattern { cron, timezone, .. } => {
                 let found = cron
                     .find_next_occurrence(&time.with_timezone(timezone), false)
                     .ok()?;
