@@ -12,6 +12,10 @@ use crate::{Status, Tag};
 
 /// The longest `timeout`, in milliseconds: one hour.
 const MAX_TIMEOUT: i64 = 3_600_000;
+/// The most workers, and calls in one of them, anybody may ask for.
+const MAX_WORKERS: usize = 1000;
+/// The longest `scale.idleTimeout`, in milliseconds: one day.
+const MAX_IDLE: i64 = 86_400_000;
 
 /// A function: an image, a source and a handler.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -61,6 +65,9 @@ pub struct Function {
         skip_serializing_if = "is_zero"
     )]
     pub timeout: i64,
+    /// How many workers it has; what is absent is up to the engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<FunctionScale>,
     /// Set by the hub.
     #[serde(
         default,
@@ -108,6 +115,52 @@ pub struct FunctionSchema {
     pub output: Option<serde_json::Value>,
 }
 
+/// How many workers a function has, and when they go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FunctionScale {
+    /// Workers that stay although nobody calls; 0 to 1000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_workers: Option<usize>,
+    /// Workers at most; 1 to 1000. An engine's own bound may be lower.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_workers: Option<usize>,
+    /// Milliseconds after which a worker beyond the minimum goes when nobody calls; at most one day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_timeout: Option<i64>,
+    /// Calls one worker takes at a time, where its runtime can; 1 to 1000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<usize>,
+}
+
+impl FunctionScale {
+    fn check(&self) -> Result<(), Invalid> {
+        let within = |field: &str, value: Option<usize>, least: usize| match value {
+            Some(value) if !(least..=MAX_WORKERS).contains(&value) => Err(Invalid::new(
+                field,
+                format!("must be {least} to {MAX_WORKERS}, not {value}"),
+            )),
+            _ => Ok(()),
+        };
+        within("scale.minWorkers", self.min_workers, 0)?;
+        within("scale.maxWorkers", self.max_workers, 1)?;
+        within("scale.concurrency", self.concurrency, 1)?;
+        if let (Some(min), Some(max)) = (self.min_workers, self.max_workers)
+            && min > max
+        {
+            let problem = format!("must be at most scale.maxWorkers, {max}, not {min}");
+            return Err(Invalid::new("scale.minWorkers", problem));
+        }
+        match self.idle_timeout {
+            Some(ms) if !(0..=MAX_IDLE).contains(&ms) => Err(Invalid::new(
+                "scale.idleTimeout",
+                format!("must be 0 to {MAX_IDLE} (milliseconds), not {ms}"),
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Function {
     /// Whether the body says where the code is. Needed to create; an update may leave it out.
     pub fn has_source(&self) -> bool {
@@ -132,6 +185,6 @@ resource!(Function, "Function", "function",
             let problem = format!("must be 0 to {MAX_TIMEOUT} (milliseconds), not {}", function.timeout);
             return Err(Invalid::new("timeout", problem));
         }
-        Ok(())
+        function.scale.as_ref().map_or(Ok(()), FunctionScale::check)
     }
 );

@@ -67,6 +67,13 @@ pub struct Image {
     pub tags: Vec<Tag>,
 }
 
+/// What the tools said in an image's last build.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ImageLog {
+    /// Standard output and standard error, as they came; at most 1 MiB.
+    pub lines: Vec<String>,
+}
+
 /// Packages of the language, in its own manifest's notation.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -24,6 +24,11 @@ pub trait Faas: Send + Sync + 'static {
     /// Removes a revision: running invocations end first. Removing what is not there is no error.
     fn remove(&self, revision: Uuid) -> BoxFuture<'_, Result<(), FaasError>>;
 
+    /// Folders of dependencies ([`FunctionSpec::dependencies`]) that deployed revisions stand on.
+    fn in_use(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
     /// Calls a revision once. Dropping the future cancels the call.
     fn invoke(&self, invocation: Invocation) -> BoxFuture<'_, InvocationResult>;
 }
@@ -69,6 +74,21 @@ pub struct FunctionSpec {
     pub source: Vec<SourceFile>,
     /// Handler in the runtime's own notation; empty for its default.
     pub handler: String,
+    /// How many instances it has.
+    pub scale: Scale,
+}
+
+/// How many instances run a function, and when they go. What is `None` is up to the engine, and so are its own bounds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Scale {
+    /// Instances that stay although nobody calls.
+    pub min: Option<usize>,
+    /// Instances at most.
+    pub max: Option<usize>,
+    /// An instance beyond the minimum goes after having been idle for this long.
+    pub idle: Option<Duration>,
+    /// Calls one instance takes at a time, where its runtime can.
+    pub concurrency: Option<usize>,
 }
 
 /// A file of a function's source.

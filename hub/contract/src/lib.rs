@@ -22,7 +22,7 @@ pub use delivery::{BackoffPolicy, DeliverySpec, DurationError, Order, Rate, pars
 pub use event::{Data, DataKind, Event, EventError, RESERVED_TYPE_PREFIX, ext};
 pub use faas::{
     Faas, FaasError, FunctionError, FunctionErrorKind, FunctionSpec, Invocation, InvocationError,
-    InvocationResult, Logs, Runtime, RuntimeState, SourceFile,
+    InvocationResult, Logs, Runtime, RuntimeState, Scale, SourceFile,
 };
 pub use headers::{CE_PREFIX, is_binary_mode, retry_after};
 pub use json::{BATCH_CONTENT_TYPE, STRUCTURED_CONTENT_TYPE, is_json_media_type};

@@ -39,7 +39,7 @@ mod watch;
 pub use backup::{BackupError, Manifest, backup, restore};
 pub use config::{
     ConfigError, Limits, Most, OrganizationName, Overrides, Quota, Quotas, Retention, RunRetention,
-    SecretKey, ServerConfig, Settings, parse_public_url,
+    SecretKey, ServerConfig, Settings, Workers, parse_public_url,
 };
 pub use dispatch_journal::Copied;
 pub use logs::{LogFormat, log_to_stderr};

@@ -15,12 +15,12 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::group;
-use crate::language::{self, Interpreter, Language};
 use crate::launch::Launch;
-use crate::message;
 use crate::pool::Pool;
+use crate::runtime::{self, Interpreter, Site};
 use crate::settings::{MAX_TIMEOUT, Settings};
 use crate::source;
+use crate::worker::StartError;
 
 /// A socket's path holds 108 bytes at most, the name of the socket included.
 const MAX_SOCKET_FOLDER: usize = 60;
@@ -31,10 +31,11 @@ pub struct Process {
     settings: Settings,
     revisions_folder: PathBuf,
     notes: PathBuf,
+    cache: PathBuf,
     sockets: Sockets,
     revisions: Mutex<HashMap<Uuid, Revision>>,
-    python: OnceCell<Interpreter>,
-    node: OnceCell<Interpreter>,
+    /// What was found of each runtime.
+    found: HashMap<&'static str, OnceCell<Interpreter>>,
     stop: CancellationToken,
 }
 
@@ -43,6 +44,7 @@ pub struct Process {
 struct Revision {
     pool: Arc<Pool>,
     folder: Arc<TempDir>,
+    dependencies: Option<PathBuf>,
 }
 
 /// Where workers find the sockets they connect to.
@@ -79,6 +81,8 @@ impl Process {
                 _ => std::fs::create_dir_all(path)?,
             }
         }
+        let cache = folder.join("cache");
+        std::fs::create_dir_all(&cache)?;
         let sockets = match sockets.as_os_str().len() <= MAX_SOCKET_FOLDER {
             true => Sockets::Below(sockets),
             false => Sockets::Elsewhere(tempfile::Builder::new().prefix("dispatch-").tempdir()?),
@@ -87,10 +91,13 @@ impl Process {
             settings,
             revisions_folder,
             notes,
+            cache,
             sockets,
             revisions: Mutex::default(),
-            python: OnceCell::new(),
-            node: OnceCell::new(),
+            found: runtime::names()
+                .into_iter()
+                .map(|n| (n, OnceCell::new()))
+                .collect(),
             stop: CancellationToken::new(),
         })
     }
@@ -106,21 +113,21 @@ impl Process {
         self.revisions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn interpreter(&self, language: Language) -> Result<Interpreter, String> {
-        let cell = match language {
-            Language::Python => &self.python,
-            Language::Node => &self.node,
-        };
-        cell.get_or_try_init(|| language.find()).await.cloned()
+    async fn find(&self, runtime: &dyn runtime::Runtime) -> Result<Interpreter, String> {
+        match self.found.get(runtime.name()) {
+            Some(found) => found.get_or_try_init(|| runtime.find()).await.cloned(),
+            None => runtime.find().await,
+        }
     }
 
     async fn look_for(&self, name: &str) -> Runtime {
-        let Some(language) = Language::named(name) else {
-            return language::look_for(name).await;
+        let found = match runtime::named(name) {
+            Some(runtime) => self.find(runtime).await,
+            None => Err(runtime::unknown(name)),
         };
         Runtime {
             language: name.to_owned(),
-            state: match self.interpreter(language).await {
+            state: match found {
                 Ok(found) => RuntimeState::Ready {
                     version: found.version,
                 },
@@ -137,59 +144,10 @@ impl Process {
             return Ok(());
         }
         let revision = function.revision;
-        let language = Language::named(&function.language).ok_or_else(|| {
-            FaasError::Invalid(format!(
-                "the process engine runs python3 and nodejs functions; {} comes later",
-                function.language
-            ))
+        let deployed = self.open_pool(function).await.map_err(|error| match error {
+            StartError::Invalid(reason) => FaasError::Invalid(reason),
+            StartError::Unavailable(reason) => FaasError::Unavailable(reason),
         })?;
-        let files = function.source.len();
-        if files == 0 {
-            return Err(FaasError::Invalid("the function has no source files".to_owned()));
-        }
-        if function.handler.is_empty() && files != 1 {
-            let text = format!("Exactly 1 source file needed when HANDLER is empty: there are {files}");
-            return Err(FaasError::Invalid(text));
-        }
-        let interpreter = self.interpreter(language).await.map_err(FaasError::Unavailable)?;
-        let below = self.revisions_folder.clone();
-        let prefix = format!("{}-", function.revision);
-        let (program, text) = language.worker();
-        let label = format!(
-            "{}/{} ({})",
-            function.organization, function.name, function.revision
-        );
-        let (handler, dependencies) = (function.handler, function.dependencies);
-        let files = function.source;
-        // Dropping the folder removes it, so a deploy that fails or is cancelled leaves nothing.
-        let folder = tokio::task::spawn_blocking(move || {
-            let folder = tempfile::Builder::new().prefix(&prefix).tempdir_in(below)?;
-            std::fs::write(folder.path().join(program), text)?;
-            source::write_files(&folder.path().join("source"), &files)?;
-            Ok::<_, std::io::Error>(folder)
-        });
-        let folder = folder
-            .await
-            .map_err(std::io::Error::other)
-            .flatten()
-            .map_err(|e| FaasError::Unavailable(format!("cannot write the function's files: {e}")))?;
-        let launch = Launch {
-            language,
-            interpreter,
-            program: folder.path().join(program),
-            source: folder.path().join("source"),
-            dependencies,
-            handler,
-            label,
-            sockets: self.sockets.path().to_owned(),
-            notes: self.notes.clone(),
-            limits: self.settings.limits,
-        };
-        let pool = Pool::open(launch, self.settings.clone(), self.stop.child_token()).await?;
-        let deployed = Revision {
-            pool,
-            folder: Arc::new(folder),
-        };
         let surplus = {
             let mut revisions = self.revisions();
             match self.stop.is_cancelled() || revisions.contains_key(&revision) {
@@ -201,6 +159,68 @@ impl Process {
             surplus.pool.end().await;
         }
         Ok(())
+    }
+
+    /// Writes the function's files, makes them ready, and starts a first worker.
+    async fn open_pool(&self, function: FunctionSpec) -> Result<Revision, StartError> {
+        let runtime = runtime::named(&function.language)
+            .ok_or_else(|| StartError::Invalid(runtime::unknown(&function.language)))?;
+        if function.source.is_empty() {
+            return Err(StartError::Invalid("the function has no source files".to_owned()));
+        }
+        let checked = runtime.check(&function.source, &function.handler);
+        checked.map_err(StartError::Invalid)?;
+        let found = self.find(runtime).await.map_err(StartError::Unavailable)?;
+        let below = self.revisions_folder.clone();
+        let prefix = format!("{}-", function.revision);
+        let files = function.source;
+        // Dropping the folder removes it, so a deploy that fails or is cancelled leaves nothing.
+        let folder = tokio::task::spawn_blocking(move || {
+            let folder = tempfile::Builder::new().prefix(&prefix).tempdir_in(below)?;
+            source::write_files(&folder.path().join("source"), &files)?;
+            Ok::<_, std::io::Error>(folder)
+        });
+        let folder = folder
+            .await
+            .map_err(std::io::Error::other)
+            .flatten()
+            .map_err(|e| StartError::Unavailable(format!("cannot write the function's files: {e}")))?;
+        let source = folder.path().join("source");
+        let workers = self.settings.workers(&function.scale);
+        let site = Site {
+            found: &found,
+            folder: folder.path(),
+            source: &source,
+            dependencies: function.dependencies.as_deref(),
+            handler: &function.handler,
+            name: &function.name,
+            cache: &self.cache,
+            notes: &self.notes,
+            limits: &self.settings.limits,
+            concurrency: workers.concurrency,
+        };
+        let plan = tokio::select! {
+            plan = runtime.prepare(&site) => plan?,
+            () = self.stop.cancelled() => return Err(StartError::Unavailable("the engine stops".to_owned())),
+        };
+        let launch = Launch {
+            plan,
+            source,
+            label: format!(
+                "{}/{} ({})",
+                function.organization, function.name, function.revision
+            ),
+            name: function.name,
+            sockets: self.sockets.path().to_owned(),
+            notes: self.notes.clone(),
+            limits: self.settings.limits,
+        };
+        let pool = Pool::open(launch, self.settings.clone(), workers, self.stop.child_token()).await?;
+        Ok(Revision {
+            pool,
+            folder: Arc::new(folder),
+            dependencies: function.dependencies,
+        })
     }
 
     async fn call(&self, invocation: Invocation) -> InvocationResult {
@@ -215,15 +235,11 @@ impl Process {
                 invocation.revision
             )));
         };
-        let frame = match message::call(&invocation) {
-            Ok(frame) => frame,
-            Err(error) => return fail(InvocationError::Function(error)),
-        };
         let time = invocation
             .timeout
             .unwrap_or(self.settings.timeout)
             .min(MAX_TIMEOUT);
-        revision.pool.call(frame, time).await
+        revision.pool.call(invocation, time).await
     }
 }
 
@@ -259,6 +275,14 @@ impl Faas for Process {
                 .map_err(|e| FaasError::Unavailable(format!("cannot remove the function's files: {e}")))
         }
         .boxed()
+    }
+
+    fn in_use(&self) -> Vec<PathBuf> {
+        let revisions = self.revisions();
+        revisions
+            .values()
+            .filter_map(|r| r.dependencies.clone())
+            .collect()
     }
 
     fn invoke(&self, invocation: Invocation) -> BoxFuture<'_, InvocationResult> {

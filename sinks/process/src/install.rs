@@ -1,39 +1,21 @@
 //! An image's dependencies, installed once into a folder named by what they are.
 
+use std::collections::HashSet;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use futures_util::future::FusedFuture as _;
-use rustix::process::Pid;
 use sha2::{Digest as _, Sha256};
-use tokio::process::Command;
-use tokio::time::{sleep, timeout};
 
-use crate::group::{self, Group};
-use crate::language::{Interpreter, Language};
-use crate::tail::OutputTail;
+use crate::build_log::BuildLog;
+use crate::group;
+use crate::runtime;
+use crate::tool::{self, ToolError};
 
 const PATIENCE: Duration = Duration::from_secs(600);
-const LAST_WORDS: Duration = Duration::from_millis(500);
 const PARTIAL: &str = "partial-";
-const ERROR_LINES: usize = 10;
-/// Variables a package tool may see of ours: none of them is the hub's own.
-const INHERITED: [&str; 9] = [
-    "PATH",
-    "HOME",
-    "USER",
-    "LANG",
-    "TMPDIR",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "REQUESTS_CA_BUNDLE",
-    "NODE_EXTRA_CA_CERTS",
-];
-const INHERITED_PREFIXES: [&str; 2] = ["pip_", "npm_config_"];
-
+/// Bytes of the hash in a folder's name.
+const NAME_BYTES: usize = 16;
 /// Why dependencies are not installed.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
@@ -43,6 +25,15 @@ pub enum InstallError {
     /// The tool or the disk is not there.
     #[error("cannot install dependencies: {0}")]
     Unavailable(String),
+}
+
+impl From<ToolError> for InstallError {
+    fn from(error: ToolError) -> Self {
+        match error {
+            ToolError::Failed(text) => Self::Failed(text),
+            ToolError::Unavailable(text) => Self::Unavailable(text),
+        }
+    }
 }
 
 /// Installs dependencies below a folder.
@@ -71,23 +62,21 @@ impl Installer {
     /// Installs what the manifest (`requirements.txt`, `package.json`) names and answers with the folder, the same one for
     /// the same language, version and manifest. `None`: there is nothing to install. Takes at most ten minutes;
     /// dropping the future kills the tool.
-    pub async fn install(&self, language: &str, manifest: &str) -> Result<Option<PathBuf>, InstallError> {
+    pub async fn install(
+        &self,
+        language: &str,
+        manifest: &str,
+        log: &BuildLog,
+    ) -> Result<Option<PathBuf>, InstallError> {
         if manifest.trim().is_empty() {
             return Ok(None);
         }
-        let known = Language::named(language).ok_or_else(|| {
-            InstallError::Failed(format!(
-                "dependencies of {language} cannot be installed: use python3 or nodejs, or leave the manifest empty"
-            ))
-        })?;
-        if known == Language::Node && serde_json::from_str::<serde_json::Map<_, _>>(manifest).is_err() {
-            return Err(InstallError::Failed(
-                "the manifest of a nodejs image must be a package.json".to_owned(),
-            ));
-        }
-        let interpreter = known.find().await.map_err(InstallError::Unavailable)?;
-        let done = self.folder.join(name(language, &interpreter.version, manifest));
+        let runtime =
+            runtime::named(language).ok_or_else(|| InstallError::Failed(runtime::unknown(language)))?;
+        let found = runtime.find().await.map_err(InstallError::Unavailable)?;
+        let done = self.folder.join(name(language, &found.version, manifest));
         if tokio::fs::try_exists(&done).await.unwrap_or(false) {
+            log.line(&format!("the same is installed already: {}", done.display()));
             return Ok(Some(done));
         }
         let io = |e: std::io::Error| InstallError::Unavailable(e.to_string());
@@ -95,11 +84,10 @@ impl Installer {
             .prefix(PARTIAL)
             .tempdir_in(&self.folder)
             .map_err(io)?;
-        run(
-            tool(known, &interpreter, manifest, partial.path()).map_err(io)?,
-            &self.notes,
-        )
-        .await?;
+        let mut command = runtime.install(&found, manifest, partial.path())?;
+        tool::with_environment(&mut command).current_dir(partial.path());
+        log.line(&format!("installing into {}", done.display()));
+        tool::run_logged(command, &self.notes, PATIENCE, log).await?;
         match std::fs::rename(partial.path(), &done) {
             Ok(()) => drop(partial.keep()),
             // Somebody else has just installed the same.
@@ -108,6 +96,26 @@ impl Installer {
         }
         Ok(Some(done))
     }
+
+    /// Removes every installed folder that is not among `named`; how many. Nothing may be being installed meanwhile.
+    pub fn remove_unnamed(&self, named: &HashSet<PathBuf>) -> std::io::Result<usize> {
+        let mut removed = 0;
+        for entry in std::fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            let is_installed = path.file_name().and_then(|n| n.to_str()).is_some_and(is_name);
+            if is_installed && !named.contains(&path) {
+                std::fs::remove_dir_all(&path)?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// Whether a folder's name is one that [`name`] gives.
+fn is_name(text: &str) -> bool {
+    let hash = text.rsplit_once('-').map_or("", |(_, hash)| hash);
+    hash.len() == 2 * NAME_BYTES && hash.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 fn name(language: &str, version: &str, manifest: &str) -> String {
@@ -119,128 +127,10 @@ fn name(language: &str, version: &str, manifest: &str) -> String {
     let hex: String = hash
         .finalize()
         .iter()
-        .take(16)
+        .take(NAME_BYTES)
         .map(|b| format!("{b:02x}"))
         .collect();
     format!("{language}-{hex}")
-}
-
-/// The command that installs into `folder`.
-fn tool(
-    language: Language,
-    interpreter: &Interpreter,
-    manifest: &str,
-    folder: &Path,
-) -> std::io::Result<Command> {
-    let mut command = match language {
-        Language::Python => {
-            let file = folder.join("requirements.txt");
-            std::fs::write(&file, manifest)?;
-            let mut command = Command::new(&interpreter.path);
-            command
-                .args([
-                    "-m",
-                    "pip",
-                    "install",
-                    "--disable-pip-version-check",
-                    "--no-input",
-                    "--target",
-                ])
-                .arg(folder)
-                .arg("-r")
-                .arg(file);
-            command
-        }
-        Language::Node => {
-            std::fs::write(folder.join("package.json"), manifest)?;
-            let mut command = Command::new("npm");
-            command
-                .args([
-                    "install",
-                    "--omit=dev",
-                    "--no-audit",
-                    "--no-fund",
-                    "--no-progress",
-                    "--prefix",
-                ])
-                .arg(folder);
-            command
-        }
-    };
-    let inherited = std::env::vars_os().filter(|(name, _)| {
-        let name = name.to_string_lossy();
-        let lower = name.to_ascii_lowercase();
-        INHERITED.contains(&name.as_ref())
-            || lower.ends_with("_proxy")
-            || INHERITED_PREFIXES.iter().any(|p| lower.starts_with(p))
-    });
-    command.env_clear().envs(inherited).current_dir(folder);
-    Ok(command)
-}
-
-async fn run(mut command: Command, notes: &Path) -> Result<(), InstallError> {
-    let program = command.as_std().get_program().to_string_lossy().into_owned();
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|e| InstallError::Unavailable(format!("`{program}`: {e}")))?;
-    let leader = child
-        .id()
-        .and_then(|id| i32::try_from(id).ok())
-        .and_then(Pid::from_raw);
-    let mut group = leader.map(|leader| Group::adopt(leader, notes));
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let (mut said, mut complained) = (OutputTail::default(), OutputTail::default());
-    let read = async {
-        let stdout = async {
-            if let Some(pipe) = stdout {
-                said.read_all(pipe).await;
-            }
-        };
-        let stderr = async {
-            if let Some(pipe) = stderr {
-                complained.read_all(pipe).await;
-            }
-        };
-        tokio::join!(stdout, stderr);
-    };
-    let ended = {
-        let mut read = std::pin::pin!(read.fuse());
-        let reading_on = async {
-            read.as_mut().await;
-            std::future::pending::<()>().await;
-        };
-        let ended = tokio::select! {
-            status = child.wait() => Some(status),
-            () = reading_on => None,
-            () = sleep(PATIENCE) => None,
-        };
-        if let Some(group) = &mut group {
-            group.kill();
-        }
-        // What it said last; a process that left the group may hold the pipes for ever.
-        if !read.is_terminated() {
-            timeout(LAST_WORDS, read).await.unwrap_or_default();
-        }
-        ended
-    };
-    let status = match ended {
-        Some(Ok(status)) if status.success() => return Ok(()),
-        Some(Ok(status)) => status.to_string(),
-        Some(Err(error)) => error.to_string(),
-        None => format!("not done within {} s", PATIENCE.as_secs()),
-    };
-    let text = match complained.lines(ERROR_LINES) {
-        text if text.is_empty() => said.lines(ERROR_LINES),
-        text => text,
-    };
-    Err(InstallError::Failed(format!(
-        "`{program}` failed ({status}): {text}"
-    )))
 }
 
 #[cfg(test)]
@@ -259,27 +149,12 @@ mod tests {
     async fn an_empty_manifest_installs_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let installer = Installer::open(folder.path()).unwrap();
-        assert_eq!(installer.install("python3", " \n").await.unwrap(), None);
-        assert_eq!(installer.install("java", "").await.unwrap(), None);
-        assert!(installer.install("java", "x").await.is_err());
-        assert!(installer.install("nodejs", "left-pad").await.is_err());
-    }
-
-    #[tokio::test]
-    async fn a_failing_tool_is_told_with_its_last_lines() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut command = Command::new("sh");
-        command.args([
-            "-c",
-            "echo fine; echo first >&2; echo no such package >&2; exit 3",
-        ]);
-
-        let error = run(command, folder.path()).await.unwrap_err().to_string();
-
-        assert!(
-            error.contains("no such package") && error.contains("exit status: 3"),
-            "{error}"
-        );
+        let none = BuildLog::nowhere();
+        assert_eq!(installer.install("python3", " \n", &none).await.unwrap(), None);
+        assert_eq!(installer.install("java", "", &none).await.unwrap(), None);
+        assert!(installer.install("cobol", "x", &none).await.is_err());
+        assert!(installer.install("exec", "x", &none).await.is_err());
+        assert!(installer.install("nodejs", "left-pad", &none).await.is_err());
     }
 
     #[tokio::test]
@@ -297,7 +172,7 @@ mod tests {
         let installer = Installer::open(folder.path().join("dependencies")).unwrap();
 
         let installed = installer
-            .install("nodejs", &manifest.to_string())
+            .install("nodejs", &manifest.to_string(), &BuildLog::nowhere())
             .await
             .unwrap()
             .unwrap();
@@ -305,10 +180,13 @@ mod tests {
         assert!(installed.join("node_modules/greet/index.js").exists());
         std::fs::write(installed.join("mark"), "").unwrap();
         let again = installer
-            .install("nodejs", &manifest.to_string())
+            .install("nodejs", &manifest.to_string(), &BuildLog::nowhere())
             .await
             .unwrap()
             .unwrap();
         assert!(again == installed && again.join("mark").exists());
+        assert_eq!(installer.remove_unnamed(&[again.clone()].into()).unwrap(), 0);
+        assert_eq!(installer.remove_unnamed(&HashSet::new()).unwrap(), 1);
+        assert!(!again.exists());
     }
 }

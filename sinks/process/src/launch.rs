@@ -1,27 +1,25 @@
-//! How a worker process is started: program, arguments, clean environment, limits.
+//! The one place where the command of a worker is made: program, arguments, clean environment, limits.
+//!
+//! Whatever confines workers goes around [`Launch::command`] and [`Launch::limit`]; runtimes only say what is to run
+//! ([`Plan`]), and wires add where the engine is to be found.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use rustix::process::Pid;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
-use crate::language::{Interpreter, Language};
+use crate::runtime::Plan;
 use crate::settings::Limits;
 
 /// What all workers of a revision are started with.
 #[derive(Debug)]
 pub(crate) struct Launch {
-    pub(crate) language: Language,
-    pub(crate) interpreter: Interpreter,
-    /// The worker program.
-    pub(crate) program: PathBuf,
+    pub(crate) plan: Plan,
     /// The function's files: the workers' current folder.
     pub(crate) source: PathBuf,
-    /// The image's installed dependencies.
-    pub(crate) dependencies: Option<PathBuf>,
-    /// Handler in the language's notation.
-    pub(crate) handler: String,
+    /// Name of the function.
+    pub(crate) name: String,
     /// Function and revision, for logs.
     pub(crate) label: String,
     /// Sockets of workers that are about to connect.
@@ -31,43 +29,24 @@ pub(crate) struct Launch {
     pub(crate) limits: Limits,
 }
 
-impl Language {
-    /// The worker program: its file name and its text.
-    pub(crate) fn worker(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Python => ("worker.py", include_str!("worker.py")),
-            Self::Node => ("worker.js", include_str!("worker.js")),
-        }
-    }
-}
-
 impl Launch {
-    /// Starts a worker that will connect to `socket`. It leads a process group of its own.
-    pub(crate) fn spawn(&self, socket: &Path) -> std::io::Result<Child> {
-        let mut command = Command::new(&self.interpreter.path);
-        if self.language == Language::Node {
-            command.arg(format!("--max-old-space-size={}", self.limits.node_heap));
-        }
+    /// A worker's command. It leads a process group of its own.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(&self.plan.program);
         command
-            .arg(&self.program)
-            .arg(socket)
+            .args(&self.plan.arguments)
             .current_dir(&self.source)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", &self.source)
             .env("LANG", "C.UTF-8")
+            .envs(self.plan.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
-        if let Some(folder) = &self.dependencies {
-            match self.language {
-                Language::Python => command.env("PYTHONPATH", folder),
-                Language::Node => command.env("NODE_PATH", folder.join("node_modules")),
-            };
-        }
-        command.spawn()
+        command
     }
 
     /// Sets the limits of a worker that has not loaded the function yet.
@@ -86,7 +65,7 @@ impl Launch {
         set(Resource::Core, 0)?;
         set(Resource::Fsize, self.limits.file_size)?;
         set(Resource::Nofile, self.limits.open_files)?;
-        if let (Language::Python, Some(bytes)) = (self.language, self.limits.address_space) {
+        if let (true, Some(bytes)) = (self.plan.bounded_memory, self.limits.address_space) {
             set(Resource::As, bytes)?;
         }
         Ok(())

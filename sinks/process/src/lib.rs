@@ -11,21 +11,25 @@
 //! Not here: retry, runs, schemas, HTTP. Read `pool.rs` for who gets the next call and `worker.rs` for the life of a
 //! process.
 
+mod build_log;
 mod engine;
-mod frame;
 mod group;
 mod install;
-mod language;
 mod launch;
 mod logs;
 mod message;
 mod pool;
+mod runtime;
 mod settings;
 mod source;
 mod tail;
+mod tool;
+mod wire;
 mod worker;
 
+pub use build_log::BuildLog;
 pub use engine::Process;
 pub use install::{InstallError, Installer};
+pub use runtime::single_file;
 pub use settings::{Limits, Settings};
 pub use source::{MAX_ARCHIVE, MAX_UNPACKED, SourceError, read_source};

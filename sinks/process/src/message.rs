@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use bytes::Bytes;
-use dispatch_contract::{ExposeSecret, FunctionError, FunctionErrorKind, Invocation};
+use dispatch_contract::{ExposeSecret, FunctionError, FunctionErrorKind, Invocation, Logs};
 use serde::de::DeserializeOwned;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::frame::Frame;
 use crate::settings::{MAX_CALL, MAX_RESULT};
+use crate::wire::{Answer, Frame};
 
 /// An answer's envelope and an error's text have room beside the result.
 pub(crate) const MAX_ANSWER: usize = MAX_RESULT + 256 * 1024;
@@ -39,8 +39,28 @@ pub(crate) fn loaded(answer: &[u8]) -> Result<(), String> {
     }
 }
 
-/// The frame of a call: the function message with the secrets in its context.
+/// The frame of a call.
 pub(crate) fn call(invocation: &Invocation) -> Result<Vec<u8>, FunctionError> {
+    let mut frame = Frame::with_capacity(size_of(invocation));
+    write(invocation, frame.body())?;
+    frame.finish(MAX_CALL).ok_or_else(too_large)
+}
+
+/// The function message with the secrets in its context, for workers that take no frames.
+pub(crate) fn text(invocation: &Invocation) -> Result<Vec<u8>, FunctionError> {
+    let mut text = Vec::with_capacity(size_of(invocation));
+    write(invocation, &mut text)?;
+    match text.len() <= MAX_CALL {
+        true => Ok(text),
+        false => Err(too_large()),
+    }
+}
+
+fn size_of(invocation: &Invocation) -> usize {
+    invocation.payload.len() + invocation.context.len() + 256
+}
+
+fn write(invocation: &Invocation, to: &mut Vec<u8>) -> Result<(), FunctionError> {
     let context: BTreeMap<String, &RawValue> =
         serde_json::from_slice(&invocation.context).map_err(|e| invalid(format!("context: {e}")))?;
     let payload: &RawValue =
@@ -52,14 +72,15 @@ pub(crate) fn call(invocation: &Invocation) -> Result<Vec<u8>, FunctionError> {
         },
         payload,
     };
-    let mut frame = Frame::with_capacity(invocation.payload.len() + invocation.context.len() + 256);
-    serde_json::to_writer(frame.body(), &message).map_err(|e| invalid(e.to_string()))?;
-    frame
-        .finish(MAX_CALL)
-        .ok_or_else(|| invalid(format!("the function message has more than {MAX_CALL} bytes")))
+    serde_json::to_writer(to, &message).map_err(|e| invalid(e.to_string()))
 }
 
-fn invalid(problem: String) -> FunctionError {
+fn too_large() -> FunctionError {
+    invalid(format!("the function message has more than {MAX_CALL} bytes"))
+}
+
+/// A call that cannot be put into words for this function.
+pub(crate) fn invalid(problem: String) -> FunctionError {
     FunctionError {
         kind: FunctionErrorKind::Input,
         message: format!("Invalid Input: {problem}"),
@@ -94,26 +115,21 @@ impl Serialize for Context<'_> {
     }
 }
 
-/// What a worker answered.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    /// The payload, or how the function failed.
-    pub(crate) result: Result<Bytes, FunctionError>,
-    /// The worker takes no other call.
-    pub(crate) retire: bool,
-}
-
-/// Reads the answer to a call.
-pub(crate) fn answer(frame: &Bytes) -> Answer {
+/// Reads the answer to a call: a function message.
+pub(crate) fn answer(text: &Bytes) -> Answer {
     #[derive(Deserialize)]
     struct Body<'a> {
+        #[serde(default)]
         context: Outcome,
         #[serde(borrow, default)]
         payload: Option<&'a RawValue>,
     }
-    #[derive(Deserialize)]
+    #[derive(Default, Deserialize)]
     struct Outcome {
+        #[serde(default)]
         error: Option<Failure>,
+        #[serde(default)]
+        logs: Option<Lines>,
         #[serde(default)]
         retire: bool,
     }
@@ -123,16 +139,22 @@ pub(crate) fn answer(frame: &Bytes) -> Answer {
         kind: String,
         message: String,
         #[serde(default)]
-        stacktrace: Vec<String>,
+        stacktrace: Option<Vec<String>>,
     }
-    let body: Body<'_> = match serde_json::from_slice(frame) {
+    #[derive(Deserialize)]
+    struct Lines {
+        #[serde(default)]
+        stdout: Option<Vec<String>>,
+        #[serde(default)]
+        stderr: Option<Vec<String>>,
+    }
+    let body: Body<'_> = match serde_json::from_slice(text) {
         Ok(body) => body,
         Err(error) => {
+            let why = format!("cannot JSON-parse result from the worker: {error}");
             return Answer {
-                result: Err(system(format!(
-                    "cannot JSON-parse result from the worker: {error}"
-                ))),
                 retire: true,
+                ..Answer::failed(system(why))
             };
         }
     };
@@ -144,14 +166,19 @@ pub(crate) fn answer(frame: &Bytes) -> Answer {
                 _ => FunctionErrorKind::Function,
             },
             message: error.message,
-            stacktrace: error.stacktrace,
+            stacktrace: error.stacktrace.unwrap_or_default(),
         }),
         None => Ok(body.payload.map_or(Bytes::from_static(b"null"), |payload| {
-            frame.slice_ref(payload.get().as_bytes())
+            text.slice_ref(payload.get().as_bytes())
         })),
     };
     Answer {
         result,
+        logs: body.context.logs.map_or_else(Logs::default, |logs| Logs {
+            stdout: logs.stdout.unwrap_or_default(),
+            stderr: logs.stderr.unwrap_or_default(),
+            dropped: 0,
+        }),
         retire: body.context.retire,
     }
 }

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dispatch_contract::Scale;
+
 /// The largest result of a call, in bytes of JSON.
 pub(crate) const MAX_RESULT: usize = 1024 * 1024;
 /// The longest time any call gets.
@@ -15,11 +17,13 @@ pub(crate) const MAX_CALL: usize = 16 * 1024 * 1024;
 pub struct Settings {
     /// Folder of the engine's own: revisions and sockets live below it. Emptied when the engine opens.
     pub folder: PathBuf,
-    /// Workers a revision has at most.
+    /// Workers of a revision that stay although nobody calls, where its function does not say.
+    pub min_workers: usize,
+    /// Workers a revision has at most; no function gets more.
     pub max_workers: usize,
     /// Calls of a revision that may wait for a worker; one more is throttled.
     pub max_waiting: usize,
-    /// A worker beyond the first stops after being idle for this long.
+    /// A worker beyond the minimum stops after being idle for this long, where its function does not say.
     pub idle: Duration,
     /// Time of a call that brings no bound of its own.
     pub timeout: Duration,
@@ -32,25 +36,50 @@ pub struct Settings {
 /// Limits of a worker process, set before it loads the function.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Bytes of address space; not applied to Node.js, which reserves far more than it uses.
+    /// Bytes of address space of Python; other runtimes reserve far more than they use.
     pub address_space: Option<u64>,
-    /// Megabytes of Node.js' heap.
-    pub node_heap: u32,
+    /// Megabytes of the heap of Node.js and of the JVM.
+    pub heap: u32,
     /// Bytes of the largest file it may write.
     pub file_size: u64,
     /// Files and sockets it may have open.
     pub open_files: u64,
 }
 
+/// How many workers one revision has, and when they go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Workers {
+    pub(crate) min: usize,
+    pub(crate) max: usize,
+    pub(crate) idle: Duration,
+    /// Calls at a time in one worker whose wire can.
+    pub(crate) concurrency: usize,
+}
+
 impl Settings {
+    /// What a function asks for, within what the engine allows.
+    pub(crate) fn workers(&self, scale: &Scale) -> Workers {
+        let max = scale
+            .max
+            .unwrap_or(self.max_workers)
+            .clamp(1, self.max_workers.max(1));
+        Workers {
+            min: scale.min.unwrap_or(self.min_workers).min(max),
+            max,
+            idle: scale.idle.unwrap_or(self.idle),
+            concurrency: scale.concurrency.unwrap_or(1).max(1),
+        }
+    }
+
     /// The usual settings, with everything below `folder`.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
             folder: folder.into(),
+            min_workers: 0,
             max_workers: (cores * 2).max(4),
             max_waiting: 256,
-            idle: Duration::from_secs(60),
+            idle: Duration::from_secs(600),
             timeout: Duration::from_secs(60),
             load: Duration::from_secs(30),
             limits: Limits::default(),
@@ -62,7 +91,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             address_space: Some(4 << 30),
-            node_heap: 1024,
+            heap: 1024,
             file_size: 256 << 20,
             open_files: 1024,
         }

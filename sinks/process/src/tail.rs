@@ -17,11 +17,12 @@ impl OutputTail {
         }
     }
 
-    /// Reads until the other end closes.
-    pub(crate) async fn read_all(&mut self, mut from: impl AsyncRead + Unpin) {
+    /// Reads until the other end closes, and passes on what comes.
+    pub(crate) async fn read_all(&mut self, mut from: impl AsyncRead + Unpin, pass_on: impl Fn(&[u8])) {
         let mut buffer = [0; 4096];
         while let Ok(n @ 1..) = from.read(&mut buffer).await {
             self.feed(&buffer[..n]);
+            pass_on(&buffer[..n]);
         }
     }
 

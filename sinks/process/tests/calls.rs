@@ -90,10 +90,10 @@ async fn what_cannot_be_deployed_says_why() {
         ("nodejs", vec![("a.js", "x(")], "./missing.js", bad),
         ("nodejs", vec![("a.js", HELLO_JS)], "../../worker.js", bad),
         (
-            "java",
-            vec![("a.java", "")],
+            "cobol",
+            vec![("a.cob", "")],
             "a",
-            "the process engine runs python3 and nodejs functions",
+            "the language \"cobol\" is not known: use python3, nodejs, java",
         ),
     ];
     for (language, files, handler, wanted) in table {
@@ -251,6 +251,7 @@ async fn dependencies_of_the_image_are_found() {
                 content: text.into(),
             }],
             handler: String::new(),
+            scale: dispatch_contract::Scale::default(),
         };
         within(30, stage.engine.deploy(spec)).await.unwrap();
         assert_eq!(stage.output(revision, json!(null)).await, json!("hi"));

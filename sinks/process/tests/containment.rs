@@ -216,7 +216,7 @@ async fn a_cancelled_call_ends_its_worker() {
 #[tokio::test]
 async fn workers_beyond_the_first_go_when_idle_and_memory_is_bounded() {
     let stage = Stage::with(|s| {
-        s.max_workers = 3;
+        (s.min_workers, s.max_workers) = (1, 3);
         s.idle = Duration::from_millis(100);
         s.limits.address_space = Some(1 << 30);
     });

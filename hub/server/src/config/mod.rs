@@ -11,6 +11,7 @@ mod quotas;
 mod secret_key;
 mod settings;
 mod values;
+mod workers;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,6 +27,7 @@ pub use secret_key::SecretKey;
 pub use settings::{ConfigError, Overrides, Settings};
 pub use values::parse_public_url;
 use values::{directives, duration, public_url, seconds};
+pub use workers::Workers;
 
 /// A hub's configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -70,6 +72,8 @@ pub struct ServerConfig {
     pub limits: Limits,
     /// What organizations may take of it.
     pub quotas: Quotas,
+    /// Processes that run functions.
+    pub workers: Workers,
 }
 
 /// What the journal keeps; whichever comes first ends it. An event that is still owed is kept.
@@ -117,6 +121,7 @@ impl Default for ServerConfig {
             retention: Retention::default(),
             limits: Limits::default(),
             quotas: Quotas::default(),
+            workers: Workers::default(),
         }
     }
 }

@@ -13,14 +13,15 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use dispatch_contract::{Faas as _, FaasError, FunctionSpec, Progress, SubscriptionId};
+use dispatch_contract::{Faas as _, FaasError, FunctionSpec, Progress, Scale, SubscriptionId};
 use dispatch_router::Subscription;
-use dispatch_schemas::{Function, Resource as _, Status};
-use dispatch_sink_process::{SourceError, read_source};
+use dispatch_schemas::{Function, FunctionScale, Resource as _, Status};
+use dispatch_sink_process::{SourceError, read_source, single_file};
 use dispatch_store::StoreError;
 use tokio::time::sleep;
 use uuid::Uuid;
 
+use super::fetch::fetch;
 use super::registry::State;
 use super::schema::{BadSchema, Schemas};
 use super::{EXEC_DELIVERY, Functions, Wired};
@@ -47,7 +48,8 @@ impl Functions {
         mut function: Function,
     ) -> Result<Function, ApiError> {
         check(&function)?;
-        let source = source_of(&function)?
+        let source = source_of(&function)
+            .await?
             .ok_or_else(|| ApiError::bad_request("either source or sourceURL must be specified"))?;
         let revision = Uuid::new_v4();
         function.faas_id = Some(revision);
@@ -85,7 +87,7 @@ impl Functions {
         let store = &self.0.store;
         let before = store.get::<Function>(organization, name).await?;
         let old = before.faas_id;
-        let source = match (source_of(&function)?, old) {
+        let source = match (source_of(&function).await?, old) {
             (Some(source), _) => Some(source),
             (None, Some(old)) => store.source(old).await?,
             (None, None) => None,
@@ -265,6 +267,8 @@ impl Functions {
         let store = &self.0.store;
         let function = store.get::<Function>(&build.organization, &build.name).await;
         let function = function.map_err(|e| e.to_string())?;
+        // Until the engine stands on them, the image's packages stay where they are.
+        let _kept = images.keep().await;
         let image = images.prepared(&build.organization, &function.image).await?;
         if !build.known_good {
             let (id, revision) = (build.id, build.revision);
@@ -288,6 +292,7 @@ impl Functions {
             dependencies: image.dependencies,
             source: files,
             handler: function.handler,
+            scale: scale(function.scale.unwrap_or_default()),
         };
         let permit = self.0.permits.acquire().await.map_err(|e| e.to_string())?;
         let mut tries = 0;
@@ -302,6 +307,17 @@ impl Functions {
         };
         drop(permit);
         deployed.map(|()| image.url).map_err(|e| e.to_string())
+    }
+}
+
+/// What a function says of its workers, as engines are told.
+fn scale(said: FunctionScale) -> Scale {
+    let milliseconds = |ms: i64| u64::try_from(ms).ok().map(Duration::from_millis);
+    Scale {
+        min: said.min_workers,
+        max: said.max_workers,
+        idle: said.idle_timeout.and_then(milliseconds),
+        concurrency: said.concurrency,
     }
 }
 
@@ -322,33 +338,20 @@ fn check(function: &Function) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// The decoded and checked source of a body, if it has one.
-fn source_of(function: &Function) -> Result<Option<Vec<u8>>, ApiError> {
+/// The checked source of a body, if it has one: decoded, or fetched.
+async fn source_of(function: &Function) -> Result<Option<Vec<u8>>, ApiError> {
     let given = |text: &Option<String>| text.clone().filter(|t| !t.is_empty());
-    let Some(text) = given(&function.source) else {
-        return match given(&function.source_url) {
-            Some(_) => Err(ApiError::bad_request(
-                "sourceURL is not supported yet: send the source itself",
-            )),
-            None => Ok(None),
-        };
+    let bytes = match (given(&function.source), given(&function.source_url)) {
+        (Some(text), _) => STANDARD
+            .decode(text.as_bytes())
+            .map_err(|e| ApiError::bad_request(format!("source: is not base64: {e}")))?,
+        (None, Some(url)) => fetch(&url).await?,
+        (None, None) => return Ok(None),
     };
-    let bytes = STANDARD
-        .decode(text.as_bytes())
-        .map_err(|e| ApiError::bad_request(format!("source: is not base64: {e}")))?;
     match read_source(&bytes, "source") {
         Ok(_) => Ok(Some(bytes)),
         Err(error @ SourceError::TooLarge(_)) => Err(ApiError::too_large(error.to_string())),
         Err(error) => Err(ApiError::bad_request(error.to_string())),
-    }
-}
-
-/// The name of a source that is one file without a name.
-fn single_file(language: &str) -> &'static str {
-    match language {
-        "python3" => "handler.py",
-        "nodejs" => "handler.js",
-        _ => "handler",
     }
 }
 
@@ -386,22 +389,27 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_source_is_base64_of_a_file_or_an_archive() {
+    #[tokio::test]
+    async fn a_source_is_base64_of_a_file_or_an_archive() {
         let function = |source: Option<&str>, url: Option<&str>| Function {
             source: source.map(str::to_owned),
             source_url: url.map(str::to_owned),
             ..Function::default()
         };
-        assert_eq!(source_of(&function(None, None)).unwrap(), None);
-        assert_eq!(source_of(&function(Some(""), None)).unwrap(), None);
-        assert_eq!(source_of(&function(Some("eA=="), None)).unwrap().unwrap(), b"x");
+        assert_eq!(source_of(&function(None, None)).await.unwrap(), None);
+        assert_eq!(source_of(&function(Some(""), None)).await.unwrap(), None);
+        let plain = source_of(&function(Some("eA=="), None)).await.unwrap();
+        assert_eq!(plain.unwrap(), b"x");
         for (source, url, message) in [
             (Some("%"), None, "source: is not base64"),
             (Some("H4sIAAE="), None, "no tar.gz archive"),
-            (None, Some("https://x"), "sourceURL is not supported yet"),
+            (
+                None,
+                Some("ftp://x"),
+                "sourceURL must begin with http:// or https://",
+            ),
         ] {
-            let error = source_of(&function(source, url)).unwrap_err();
+            let error = source_of(&function(source, url)).await.unwrap_err();
             assert!(error.message.contains(message), "{}", error.message);
         }
     }

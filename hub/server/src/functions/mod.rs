@@ -9,6 +9,7 @@ mod again;
 mod api;
 mod cancelled;
 mod exec;
+mod fetch;
 mod lifecycle;
 mod list;
 mod message;
@@ -26,7 +27,6 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -97,8 +97,8 @@ pub(crate) struct Ground {
     pub(crate) store: Store,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) live: Live,
-    /// The engine's folder.
-    pub(crate) folder: PathBuf,
+    /// The engine's folder and bounds.
+    pub(crate) engine: Settings,
     pub(crate) limits: LiveLimits,
     pub(crate) shutdown: CancellationToken,
     pub(crate) tasks: TaskTracker,
@@ -111,7 +111,10 @@ impl Functions {
             store: foundation.store.clone(),
             log: Arc::clone(&foundation.log),
             live: foundation.live.clone(),
-            folder: foundation.config.data.join("functions"),
+            engine: foundation
+                .config
+                .workers
+                .settings(foundation.config.data.join("functions")),
             limits: foundation.limits.clone(),
             shutdown: foundation.shutdown.clone(),
             tasks: foundation.tasks.clone(),
@@ -119,7 +122,7 @@ impl Functions {
     }
 
     pub(crate) fn open(ground: Ground) -> std::io::Result<Self> {
-        let engine = Arc::new(Process::open(Settings::new(ground.folder))?);
+        let engine = Arc::new(Process::open(ground.engine)?);
         Ok(Self(Arc::new(Inner {
             store: ground.store,
             log: ground.log,

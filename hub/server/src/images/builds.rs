@@ -50,6 +50,18 @@ impl Builds {
         });
     }
 
+    /// Starts work that belongs to no resource.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let token = self.shutdown.child_token();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = token.cancelled() => {}
+                () = work => {}
+            }
+        });
+    }
+
     /// Ends what is under way for the resource.
     pub(crate) fn cancel(&self, id: Uuid) {
         if let Some((_, token)) = self.running().remove(&id) {

@@ -3,9 +3,12 @@
 //! A base image is READY when the functions' engine finds its language here. An image waits for its base image,
 //! then installs its manifest into a folder named by its content, and is READY; its `dockerUrl` says where. Whatever
 //! fails is ERROR with one reason that names what is missing. Work goes on in background tasks, two installations
-//! at a time; what a restart finds unfinished, failed or gone is done again.
+//! at a time; what a restart finds unfinished, failed or gone is done again. Read `building.rs` for how an image is
+//! built, `sweep.rs` for when a folder goes again.
 
+mod building;
 pub(crate) mod builds;
+mod sweep;
 #[cfg(test)]
 mod tests;
 
@@ -13,12 +16,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use dispatch_contract::{Faas, Runtime, RuntimeState};
+use dispatch_contract::Faas;
 use dispatch_schemas::{BaseImage, Image, Resource, Status};
 use dispatch_sink_process::Installer;
 use dispatch_store::{Store, StoreError};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedRwLockReadGuard, RwLock, Semaphore, watch};
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use self::builds::Builds;
 use crate::hub::{App, Foundation};
@@ -38,7 +42,11 @@ struct Inner {
     store: Store,
     installer: Installer,
     engine: OnceLock<Arc<dyn Faas>>,
+    /// Of the builds' logs.
+    logs: PathBuf,
     permits: Semaphore,
+    /// Held by whoever installs packages or takes them into use, until everybody can see that.
+    in_use: Arc<RwLock<()>>,
     /// Counts changes of any status, for those who wait for one.
     changes: watch::Sender<u64>,
     builds: Builds,
@@ -67,9 +75,13 @@ impl Images {
     }
 
     pub(crate) fn open(store: Store, folder: PathBuf, builds: Builds) -> std::io::Result<Self> {
+        let logs = folder.join("logs");
+        std::fs::create_dir_all(&logs)?;
         Ok(Self(Arc::new(Inner {
             store,
-            installer: Installer::open(folder)?,
+            installer: Installer::open(&folder)?,
+            logs,
+            in_use: Arc::default(),
             engine: OnceLock::new(),
             permits: Semaphore::new(INSTALLATIONS),
             changes: watch::Sender::new(0),
@@ -175,8 +187,30 @@ impl Images {
         let mut image = self.0.store.delete::<Image>(organization, name).await?;
         self.0.builds.cancel(image.id);
         self.changed();
+        self.sweep_in_background();
         image.status = Some(Status::Deleting);
         Ok(image)
+    }
+
+    /// What the tools said in an image's last build, also while it goes on.
+    pub(crate) async fn log(&self, organization: &str, name: &str) -> Result<Vec<String>, ApiError> {
+        let image = self.0.store.get::<Image>(organization, name).await?;
+        match tokio::fs::read(self.log_of(image.id)).await {
+            Ok(bytes) => Ok(String::from_utf8_lossy(&bytes)
+                .lines()
+                .map(str::to_owned)
+                .collect()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => {
+                tracing::error!(image = name, %error, "the log of an image cannot be read");
+                Err(ApiError::internal("the log cannot be read"))
+            }
+        }
+    }
+
+    /// Keeps every folder of packages where it is for as long as this lives.
+    pub(crate) async fn keep(&self) -> OwnedRwLockReadGuard<()> {
+        Arc::clone(&self.0.in_use).read_owned().await
     }
 
     /// Waits until the image is finished. `Err` is the reason for the function that wants it.
@@ -212,100 +246,8 @@ impl Images {
         }
     }
 
-    fn check_in_background(&self, organization: &str, base: &BaseImage) {
-        let (images, organization) = (self.clone(), organization.to_owned());
-        let (id, name, language) = (base.id, base.name.clone(), base.language.clone());
-        self.0.builds.start(id, async move {
-            let (status, reason) = match images.runtime(&language).await.state {
-                RuntimeState::Ready { .. } => (Status::Ready, None),
-                RuntimeState::Missing { reason } => (Status::Error, Some(vec![reason])),
-            };
-            let still = move |base: &mut BaseImage| {
-                let same = base.id == id && base.language == language;
-                let new = base.status != Some(status) || base.reason != reason;
-                if same && new {
-                    (base.status, base.reason) = (Some(status), reason);
-                }
-                same && new
-            };
-            written(images.0.store.modify_if(&organization, &name, still).await);
-            images.changed();
-        });
-    }
-
-    async fn runtime(&self, language: &str) -> Runtime {
-        match self.0.engine.get() {
-            Some(engine) => engine.runtime(language).await,
-            None => Runtime {
-                language: language.to_owned(),
-                state: RuntimeState::Missing {
-                    reason: "the hub is starting".to_owned(),
-                },
-            },
-        }
-    }
-
-    fn build_in_background(&self, organization: &str, image: &Image) {
-        let (images, organization, image) = (self.clone(), organization.to_owned(), image.clone());
-        self.0.builds.start(image.id, async move {
-            let (id, name) = (image.id, image.name.clone());
-            let built = timeout(PATIENCE, images.build(&organization, image)).await;
-            let late = || Err(format!("not built within {} s", PATIENCE.as_secs()));
-            let (status, url, reason) = match built.unwrap_or_else(|_| late()) {
-                Ok(url) => (Status::Ready, Some(url), None),
-                Err(reason) => (Status::Error, None, Some(vec![reason])),
-            };
-            let finish = move |image: &mut Image| {
-                (image.status, image.docker_url, image.reason) = (Some(status), url, reason);
-                image.id == id
-            };
-            written(images.0.store.modify_if(&organization, &name, finish).await);
-            images.changed();
-        });
-    }
-
-    /// Builds an image; where it is, or why it cannot be built.
-    async fn build(&self, organization: &str, image: Image) -> Result<String, String> {
-        let language = self.language(organization, &image.base_image_name).await?;
-        let begin = {
-            let (id, language) = (image.id, language.clone());
-            move |image: &mut Image| {
-                (image.status, image.language) = (Some(Status::Creating), Some(language));
-                image.id == id
-            }
-        };
-        written(self.0.store.modify_if(organization, &image.name, begin).await);
-        let packages = image.system_dependencies.unwrap_or_default().packages;
-        if !packages.is_empty() {
-            let names: Vec<_> = packages.iter().map(|p| p.name.as_str()).collect();
-            return Err(format!(
-                "system packages cannot be installed for functions that are local processes: install {} on this \
-                 machine and leave systemDependencies out",
-                names.join(", ")
-            ));
-        }
-        let manifest = image.runtime_dependencies.unwrap_or_default().manifest;
-        let permit = self.0.permits.acquire().await.map_err(|e| e.to_string())?;
-        let installed = self.0.installer.install(&language, &manifest).await;
-        drop(permit);
-        match installed.map_err(|e| e.to_string())? {
-            Some(folder) => Ok(format!("{FOLDER_SCHEME}{}", folder.display())),
-            None => Ok(format!("process:{language}")),
-        }
-    }
-
-    /// Waits until the base image is finished.
-    async fn language(&self, organization: &str, base: &str) -> Result<String, String> {
-        let mut changes = self.0.changes.subscribe();
-        loop {
-            let found = self.0.store.get::<BaseImage>(organization, base).await;
-            let found = found.map_err(|e| e.to_string())?;
-            match found.status {
-                Some(Status::Ready) => return Ok(found.language),
-                Some(Status::Error) => return Err(in_error("base image", base, found.reason)),
-                _ => changes.changed().await.map_err(|e| e.to_string())?,
-            }
-        }
+    fn log_of(&self, image: Uuid) -> PathBuf {
+        self.0.logs.join(format!("{image}.log"))
     }
 
     fn changed(&self) {
@@ -346,12 +288,4 @@ fn recovered<R>(listed: Result<Vec<(String, R)>, StoreError>) -> Vec<(String, R)
         tracing::error!(%error, "images cannot be looked at: what was unfinished stays so");
         Vec::new()
     })
-}
-
-/// A resource that was changed or deleted meanwhile has its own task; anything else is worth a line.
-fn written<R>(result: Result<R, StoreError>) {
-    match result {
-        Ok(_) | Err(StoreError::Conflict { .. } | StoreError::NotFound { .. }) => {}
-        Err(error) => tracing::error!(%error, "the status of an image cannot be written"),
-    }
 }

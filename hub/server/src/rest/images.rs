@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use dispatch_schemas::Image;
+use dispatch_schemas::{Image, ImageLog};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
@@ -19,6 +19,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list, add))
         .routes(routes!(get, update, delete))
+        .routes(routes!(log))
 }
 
 /// Which images.
@@ -90,4 +91,17 @@ async fn delete(
     Path(name): Path<String>,
 ) -> Result<Json<Image>, ApiError> {
     Ok(Json(app.images.delete(&organization, &name).await?))
+}
+
+/// What the tools said when an image was last built, also while it is.
+#[utoipa::path(get, path = "/v1/image/{imageName}/log", tag = "image", operation_id = "getImageLog",
+    params(("imageName" = String, Path, description = "Name of the image")),
+    responses((status = 200, body = ImageLog), (status = 404, body = dispatch_schemas::Error)))]
+async fn log(
+    State(app): State<App>,
+    Organization(organization): Organization,
+    Path(name): Path<String>,
+) -> Result<Json<ImageLog>, ApiError> {
+    let lines = app.images.log(&organization, &name).await?;
+    Ok(Json(ImageLog { lines }))
 }

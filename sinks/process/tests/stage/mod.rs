@@ -8,17 +8,36 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dispatch_contract::{
-    Faas, FaasError, FunctionError, FunctionSpec, Invocation, InvocationError, InvocationResult, SourceFile,
+    Faas, FaasError, FunctionError, FunctionSpec, Invocation, InvocationError, InvocationResult,
+    RuntimeState, Scale, SourceFile,
 };
 use dispatch_sink_process::{Process, Settings};
 use serde_json::Value;
 use tempfile::TempDir;
 use uuid::Uuid;
 
+/// Whether a runtime is here; a test without it says so, and fails where nothing may be missing (`CI=true`).
+#[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
+pub async fn is_here(stage: &Stage, language: &str) -> bool {
+    match stage.engine.runtime(language).await.state {
+        RuntimeState::Ready { .. } => true,
+        RuntimeState::Missing { reason } => {
+            assert_ne!(
+                std::env::var("CI").as_deref(),
+                Ok("true"),
+                "not to be skipped here: {reason}"
+            );
+            eprintln!("SKIPPED: {reason}");
+            false
+        }
+    }
+}
+
 /// An engine with scratch folders.
 pub struct Stage {
     pub engine: Process,
     pub folder: TempDir,
+    pub scale: Scale,
 }
 
 impl Stage {
@@ -33,6 +52,7 @@ impl Stage {
         Self {
             engine: Process::open(settings).unwrap(),
             folder,
+            scale: Scale::default(),
         }
     }
 
@@ -43,13 +63,24 @@ impl Stage {
         files: &[(&str, &str)],
         handler: &str,
     ) -> Result<Uuid, FaasError> {
+        self.deploy_with(language, None, files, handler).await
+    }
+
+    /// The same with an image's installed packages.
+    pub async fn deploy_with(
+        &self,
+        language: &str,
+        dependencies: Option<PathBuf>,
+        files: &[(&str, &str)],
+        handler: &str,
+    ) -> Result<Uuid, FaasError> {
         let revision = Uuid::new_v4();
         let spec = FunctionSpec {
             revision,
             organization: "dispatch".into(),
             name: "test".into(),
             language: language.into(),
-            dependencies: None,
+            dependencies,
             source: files
                 .iter()
                 .map(|(path, text)| SourceFile {
@@ -58,8 +89,9 @@ impl Stage {
                 })
                 .collect(),
             handler: handler.into(),
+            scale: self.scale,
         };
-        within(30, self.engine.deploy(spec)).await.map(|()| revision)
+        within(120, self.engine.deploy(spec)).await.map(|()| revision)
     }
 
     pub async fn python(&self, text: &str) -> Uuid {

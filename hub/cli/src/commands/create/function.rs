@@ -13,7 +13,7 @@ use crate::source;
 pub(super) struct Function {
     /// Its name
     name: String,
-    /// File or folder of its code
+    /// File or folder of its code, or where it can be fetched (https://…)
     path: PathBuf,
     /// Name of its image
     #[arg(long, value_name = "IMAGE")]
@@ -36,6 +36,18 @@ pub(super) struct Function {
     /// How long one run may take, milliseconds; 0 leaves it to the hub
     #[arg(long, value_name = "MS", default_value_t = 0)]
     timeout: u32,
+    /// Workers that stay although nobody calls
+    #[arg(long, value_name = "N")]
+    min_workers: Option<u32>,
+    /// Workers at most
+    #[arg(long, value_name = "N")]
+    max_workers: Option<u32>,
+    /// How long a worker that is not needed stays, milliseconds
+    #[arg(long, value_name = "MS")]
+    idle_timeout: Option<u32>,
+    /// Calls one worker takes at a time, where its language can
+    #[arg(long, value_name = "N")]
+    concurrency: Option<u32>,
 }
 
 impl Function {
@@ -49,15 +61,32 @@ impl Function {
                 failed()
             );
         }
-        let source = source::pack(&self.path).with_context(failed)?;
         let mut body = json!({
             "name": name,
             "image": self.image,
             "handler": self.handler,
-            "source": source,
             "secrets": self.secrets,
             "timeout": self.timeout,
         });
+        match self
+            .path
+            .to_str()
+            .filter(|p| p.starts_with("http://") || p.starts_with("https://"))
+        {
+            Some(url) => body["sourceURL"] = json!(url),
+            None => body["source"] = json!(source::pack(&self.path).with_context(failed)?),
+        }
+        let scale = [
+            ("minWorkers", self.min_workers),
+            ("maxWorkers", self.max_workers),
+            ("idleTimeout", self.idle_timeout),
+            ("concurrency", self.concurrency),
+        ];
+        for (key, said) in scale {
+            if let Some(said) = said {
+                body["scale"][key] = json!(said);
+            }
+        }
         if !self.services.is_empty() {
             body["services"] = json!(self.services);
         }

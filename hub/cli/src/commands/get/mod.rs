@@ -48,6 +48,15 @@ struct Apis {
 }
 
 #[derive(clap::Args)]
+struct Image {
+    /// Its name; all of them if not given
+    name: Option<String>,
+    /// Show what the tools said when it was last built
+    #[arg(long, requires = "name")]
+    log: bool,
+}
+
+#[derive(clap::Args)]
 struct Secrets {
     #[command(flatten)]
     named: Named,
@@ -66,7 +75,7 @@ enum What {
     BaseImage(Named),
     /// Images
     #[command(visible_alias = "images")]
-    Image(Named),
+    Image(Image),
     /// Functions
     #[command(visible_alias = "functions")]
     Function(Named),
@@ -104,7 +113,8 @@ pub(crate) async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     let (kind, named): (&Kind, Named) = match args.what {
         What::Application(named) => (&APPLICATION, named),
         What::BaseImage(named) => (&BASE_IMAGE, named),
-        What::Image(named) => (&IMAGE, named),
+        What::Image(Image { name, log: false }) => (&IMAGE, Named { name }),
+        What::Image(Image { name, log: true }) => return log(&name.unwrap_or_default(), session).await,
         What::Function(named) => (&FUNCTION, named),
         What::Subscription(named) => (&SUBSCRIPTION, named),
         What::Driver(named) => return driver(named, session).await,
@@ -145,6 +155,19 @@ async fn driver(named: Named, session: &Session) -> anyhow::Result<()> {
             true => driver_details(&found),
             false => DRIVER.table(&found),
         })
+}
+
+/// What an image's tools said.
+async fn log(image: &str, session: &Session) -> anyhow::Result<()> {
+    let route = Route::to(IMAGE.path).named(image).action("log");
+    let found = session.client.get(route).await?;
+    session.format.print(&found, || {
+        let lines = found["lines"].as_array().into_iter().flatten();
+        lines
+            .filter_map(Value::as_str)
+            .map(|line| format!("{line}\n"))
+            .collect()
+    })
 }
 
 /// The values are asked for only where they are printed: with `--all`, and as JSON and YAML as in the original.

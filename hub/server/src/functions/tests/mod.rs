@@ -63,7 +63,7 @@ impl Stage {
             store: store.clone(),
             log: log.clone(),
             live: Live::new(),
-            folder: data.join("functions"),
+            engine: dispatch_sink_process::Settings::new(data.join("functions")),
             limits: LiveLimits::new(Limits::default()),
             shutdown: shutdown.clone(),
             tasks: tasks.clone(),

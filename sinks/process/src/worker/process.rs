@@ -1,0 +1,197 @@
+//! The process of a worker and its pipes.
+//!
+//! Whoever waits for a worker empties its pipes meanwhile, so a worker never blocks on output. Nothing here
+//! waits for the pipes to close: a child the function left behind may hold them for ever.
+
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use dispatch_contract::Logs;
+use rustix::process::Pid;
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::time::timeout;
+
+use super::StartError;
+use crate::group::Group;
+use crate::launch::Launch;
+use crate::logs::{Capture, Tap};
+
+/// How long a process may take to be gone after its group was killed, or after it hung up by itself.
+const GONE: Duration = Duration::from_millis(500);
+/// How long what a process said last may be on its way.
+const LAST_WORD: Duration = Duration::from_millis(50);
+const BUFFER: usize = 64 * 1024;
+
+/// A running process that leads its group.
+#[derive(Debug)]
+pub(super) struct Process {
+    group: Group,
+    child: Child,
+    /// Absent where standard output is the answer.
+    stdout: Option<Tap>,
+    stderr: Tap,
+    buffer: Vec<u8>,
+}
+
+/// What a process printed.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    stdout: Capture,
+    stderr: Capture,
+}
+
+impl Output {
+    pub(super) fn logs(self) -> Logs {
+        Capture::logs(self.stdout, self.stderr)
+    }
+}
+
+/// The lines an answer brought, then those that were printed.
+pub(super) fn joined(mut brought: Logs, printed: Logs) -> Logs {
+    brought.stdout.extend(printed.stdout);
+    brought.stderr.extend(printed.stderr);
+    brought.dropped += printed.dropped;
+    brought
+}
+
+/// How waiting beside a process ended.
+pub(crate) enum Driven<T> {
+    Done(T),
+    Ended(ExitStatus),
+}
+
+/// The pipes of a process that is asked on standard input and answers on standard output.
+pub(super) type Pipes = (ChildStdin, ChildStdout);
+
+impl Process {
+    /// Starts a process whose output is log.
+    pub(super) fn start(launch: &Launch, command: Command) -> Result<Self, StartError> {
+        let mut process = Self::spawn(launch, command)?;
+        let fail = |why: &dyn std::fmt::Display| unavailable(launch, "cannot read the output of", why);
+        let pipe = process
+            .child
+            .stdout
+            .take()
+            .ok_or_else(|| fail(&"it has no pipe"))?;
+        let tap = pipe.into_owned_fd().and_then(Tap::new).map_err(|e| fail(&e))?;
+        process.stdout = Some(tap);
+        Ok(process)
+    }
+
+    /// Starts a process that is asked and answers on its standard streams.
+    pub(super) fn start_asking(launch: &Launch, command: Command) -> Result<(Self, Pipes), StartError> {
+        let mut process = Self::spawn(launch, command)?;
+        match (process.child.stdin.take(), process.child.stdout.take()) {
+            (Some(stdin), Some(stdout)) => Ok((process, (stdin, stdout))),
+            _ => Err(unavailable(launch, "cannot speak with", &"it has no pipes")),
+        }
+    }
+
+    fn spawn(launch: &Launch, mut command: Command) -> Result<Self, StartError> {
+        let fail = |what: &str, why: &dyn std::fmt::Display| unavailable(launch, what, why);
+        let mut child = command.spawn().map_err(|e| fail("cannot start", &e))?;
+        let Some(leader) = child
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .and_then(Pid::from_raw)
+        else {
+            return Err(fail("cannot watch", &"it has no process id"));
+        };
+        let group = Group::adopt(leader, &launch.notes);
+        launch
+            .limit(leader)
+            .map_err(|e| fail("cannot set the limits of", &e))?;
+        let unread = |why: &dyn std::fmt::Display| fail("cannot read the output of", why);
+        let pipe = child.stderr.take().ok_or_else(|| unread(&"it has no pipe"))?;
+        let stderr = pipe.into_owned_fd().and_then(Tap::new).map_err(|e| unread(&e))?;
+        Ok(Self {
+            group,
+            child,
+            stdout: None,
+            stderr,
+            buffer: vec![0; BUFFER],
+        })
+    }
+
+    /// The process id.
+    pub(super) fn leader(&self) -> Pid {
+        self.group.leader()
+    }
+
+    /// Runs `work` to its end while emptying the pipes, unless the process ends first.
+    pub(super) async fn drive<T>(&mut self, output: &mut Output, work: impl Future<Output = T>) -> Driven<T> {
+        let mut work = std::pin::pin!(work);
+        let status = loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return Driven::Done(done),
+                status = self.child.wait() => break status.unwrap_or_default(),
+                () = readable(self.stdout.as_ref()) => if let Some(stdout) = &mut self.stdout {
+                    stdout.pump(&mut self.buffer, Some(&mut output.stdout));
+                },
+                () = self.stderr.readable() => self.stderr.pump(&mut self.buffer, Some(&mut output.stderr)),
+            }
+        };
+        // Its last answer may still be on the way.
+        match timeout(LAST_WORD, work).await {
+            Ok(done) => Driven::Done(done),
+            Err(_) => Driven::Ended(status),
+        }
+    }
+
+    /// Takes what is in the pipes now.
+    pub(super) fn drain(&mut self, output: &mut Output) {
+        if let Some(stdout) = &mut self.stdout {
+            stdout.drain(&mut self.buffer, Some(&mut output.stdout));
+        }
+        self.stderr.drain(&mut self.buffer, Some(&mut output.stderr));
+    }
+
+    /// Throws away what was printed outside of any call.
+    pub(super) fn discard(&mut self) {
+        if let Some(stdout) = &mut self.stdout {
+            stdout.drain(&mut self.buffer, None);
+        }
+        self.stderr.drain(&mut self.buffer, None);
+    }
+
+    /// How the process ended, if it does so soon: it hung up.
+    pub(super) async fn hung_up(&mut self) -> Option<ExitStatus> {
+        timeout(GONE, self.child.wait()).await.ok()?.ok()
+    }
+
+    /// What a process that never got to answer said on standard error.
+    pub(super) fn last_words(&mut self, mut output: Output, ended: &str) -> String {
+        self.drain(&mut output);
+        let stderr = output.logs().stderr;
+        let last = stderr[stderr.len().saturating_sub(5)..].join("\n");
+        match last.is_empty() {
+            true => format!("the worker ended while loading it ({ended})"),
+            false => format!("the worker ended while loading it ({ended}): {last}"),
+        }
+    }
+
+    /// Kills the group.
+    pub(super) fn kill(&mut self) {
+        self.group.kill();
+    }
+
+    /// Kills the group and waits until the process is gone.
+    pub(super) async fn end(&mut self) {
+        self.group.kill();
+        if timeout(GONE, self.child.wait()).await.is_err() {
+            tracing::warn!(pid = %self.group.leader().as_raw_nonzero(), "a killed worker is not gone yet");
+        }
+    }
+}
+
+async fn readable(tap: Option<&Tap>) {
+    match tap {
+        Some(tap) => tap.readable().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn unavailable(launch: &Launch, what: &str, why: &dyn std::fmt::Display) -> StartError {
+    StartError::Unavailable(format!("{what} {}: {why}", launch.plan.program.display()))
+}
