@@ -25,10 +25,12 @@ mod signature;
 mod sns;
 mod subscription;
 mod topic;
+mod trial;
 
 use dispatch_driver_sdk::{About, Context, Failure, Health};
 
 pub use crate::config::{Config, Mode, Written};
+pub use crate::trial::test;
 
 /// What this driver is.
 pub const ABOUT: About = About {

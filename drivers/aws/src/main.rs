@@ -3,5 +3,9 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    dispatch_driver_sdk::run(&dispatch_driver_aws::ABOUT, dispatch_driver_aws::run)
+    dispatch_driver_sdk::run_or_test(
+        &dispatch_driver_aws::ABOUT,
+        dispatch_driver_aws::run,
+        dispatch_driver_aws::test,
+    )
 }

@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 use chrono::Utc;
 use dispatch_driver_cron::{ABOUT, Config, Plan, drive};
-use dispatch_driver_sdk::{SettingError, Settings, run};
+use dispatch_driver_sdk::{Failure, SettingError, Settings, run_or_test};
 
 fn main() -> ExitCode {
     match next_ticks() {
-        Ok(None) => run(&ABOUT, drive),
+        Ok(None) => run_or_test(&ABOUT, drive, test),
         Ok(Some(ticks)) => match std::io::stdout().write_all(ticks.as_bytes()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::from(2),
@@ -30,7 +30,16 @@ fn next_ticks() -> Result<Option<String>, SettingError> {
         Ok(count @ 1..=100) => count,
         _ => return Err(SettingError::invalid("next", "must be a number from 1 to 100")),
     };
-    let plan = Plan::try_from(settings.config::<Config>(ABOUT.keys)?)?;
+    ticks(settings.config(ABOUT.keys)?, count).map(Some)
+}
+
+/// `--test`: the next three.
+async fn test(config: Config) -> Result<String, Failure> {
+    Ok(ticks(config, 3)?)
+}
+
+fn ticks(config: Config, count: usize) -> Result<String, SettingError> {
+    let plan = Plan::try_from(config)?;
     let ticks = plan.schedule.next(Utc::now(), count);
     if ticks.is_empty() {
         return Err(SettingError::invalid(
@@ -38,10 +47,8 @@ fn next_ticks() -> Result<Option<String>, SettingError> {
             "lies in the past: it will never fire",
         ));
     }
-    Ok(Some(
-        ticks
-            .iter()
-            .map(|tick| format!("{}\n", tick.to_rfc3339()))
-            .collect(),
-    ))
+    Ok(ticks
+        .iter()
+        .map(|tick| format!("{}\n", tick.to_rfc3339()))
+        .collect())
 }

@@ -32,6 +32,16 @@ pub const ABOUT: About = About {
     keys: config::KEYS,
 };
 
+/// `--test`: whether the settings fit together, and what they are for. Nobody is called.
+pub async fn test(config: Config) -> Result<String, Failure> {
+    let plan = Plan::try_from(config)?;
+    let hook = plan.guard.map(|_| "deliveries to the driver's url are taken\n");
+    let pull = plan
+        .pull
+        .map(|_| "events are pulled from the subscription, which is not asked now\n");
+    Ok([hook, pull].into_iter().flatten().collect())
+}
+
 /// The driver: serves its web hook, pulls from its subscription, or both.
 pub async fn drive(config: Config, context: Context) -> Result<(), Failure> {
     let plan = Plan::try_from(config)?;

@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use dispatch_driver_eventgrid::{ABOUT, drive};
-use dispatch_driver_sdk::run;
+use dispatch_driver_eventgrid::{ABOUT, drive, test};
+use dispatch_driver_sdk::run_or_test;
 
 fn main() -> ExitCode {
-    run(&ABOUT, drive)
+    run_or_test(&ABOUT, drive, test)
 }

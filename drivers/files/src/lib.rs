@@ -79,10 +79,25 @@ pub async fn drive(config: Config, context: Context) -> Result<(), Failure> {
                 }
             }
             Err(error) => {
-                let reason = format!("cannot read {}: {error}", plan.directory.display());
-                hub.report(Health::Failing(reason)).await;
+                hub.report(Health::Failing(unreadable(&plan, &error))).await;
             }
         }
         stop.sleep(config::LOOK).await?;
     }
+}
+
+/// `--test`: which files are there.
+pub async fn test(config: Config) -> Result<String, Failure> {
+    let plan = Plan::try_from(config)?;
+    let until = Place::at(Utc::now() - plan.settle);
+    let places = listing::finished(&plan, &Place::default(), &until)
+        .map_err(|error| Failure::failed(unreadable(&plan, &error)))?;
+    Ok(match places.last() {
+        Some(newest) => format!("{} finished, the newest is {}\n", places.len(), newest.name),
+        None => "none is finished yet\n".to_owned(),
+    })
+}
+
+fn unreadable(plan: &Plan, error: &std::io::Error) -> String {
+    format!("cannot read {}: {error}", plan.directory.display())
 }

@@ -48,6 +48,7 @@ mod parse;
 mod run;
 mod settings;
 mod stop;
+mod trial;
 
 pub use dispatch_contract::{ExposeSecret, SecretString};
 pub use door::{Acceptor, Arrival, Door, LATER, Limits, NotAccepted, Reply, Unread, later, reply};
@@ -57,3 +58,4 @@ pub use outgoing::outgoing;
 pub use run::{About, Context, Failure, run};
 pub use settings::{Key, SettingError, Settings, settings};
 pub use stop::{Stop, Stopped};
+pub use trial::run_or_test;

@@ -1,16 +1,15 @@
 //! The executable: reads a vCenter's events; with `--test` only says what it finds there, with `--schema=CLASS` what
 //! the data of an event looks like.
 
-use std::error::Error;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use dispatch_driver_sdk::Settings;
-use dispatch_driver_vcenter::{ABOUT, TestError, Written, payload_schema};
+use dispatch_driver_sdk::{Failure, Settings, run_or_test};
+use dispatch_driver_vcenter::{ABOUT, Written, payload_schema};
 
 fn main() -> ExitCode {
-    match schema().or_else(tested) {
-        None => dispatch_driver_sdk::run(&ABOUT, dispatch_driver_vcenter::run),
+    match schema() {
+        None => run_or_test(&ABOUT, dispatch_driver_vcenter::run, test),
         Some(Ok(found)) => match std::io::stdout().write_all(found.as_bytes()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::from(2),
@@ -33,29 +32,8 @@ fn schema() -> Option<Result<String, String>> {
     })
 }
 
-/// With `--test`: what was found, or why nothing was. Wrong arguments are told by an ordinary start.
-fn tested() -> Option<Result<String, String>> {
-    let mut settings = Settings::parse(std::env::args().skip(1)).ok()?;
-    settings.take("test")?;
-    let config = settings.config::<Written>(ABOUT.keys).map_err(TestError::from);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let found = match (config, runtime) {
-        (Ok(written), Ok(runtime)) => runtime
-            .block_on(dispatch_driver_vcenter::test(written))
-            .map_err(|e| line(&e)),
-        (Err(error), _) => Err(line(&error)),
-        (_, Err(error)) => Err(error.to_string()),
-    };
-    Some(found)
-}
-
-/// An error with its causes.
-fn line(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
+async fn test(written: Written) -> Result<String, Failure> {
+    dispatch_driver_vcenter::test(written)
+        .await
+        .map_err(Failure::failed)
 }

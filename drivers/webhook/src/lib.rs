@@ -51,6 +51,15 @@ pub const ABOUT: About = About {
     ],
 };
 
+/// `--test`: how deliveries prove themselves. Nobody is called.
+pub async fn test(config: Config) -> Result<String, Failure> {
+    let secrets = match Plan::try_from(config)?.keys.len() {
+        1 => "the secret".to_owned(),
+        count => format!("any of {count} secrets"),
+    };
+    Ok(format!("deliveries that know {secrets} are taken\n"))
+}
+
 /// The driver: opens its door and serves it.
 pub async fn drive(config: Config, context: Context) -> Result<(), Failure> {
     let plan = Arc::new(Plan::try_from(config)?);
