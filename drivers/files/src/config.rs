@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use dispatch_contract::Event;
 use dispatch_driver_sdk::SettingError;
 use glob::Pattern;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -106,13 +107,17 @@ impl TryFrom<Config> for Plan {
         let source = config
             .source
             .unwrap_or_else(|| format!("file://{}", utf8_percent_encode(&path, PATH)));
+        let ty = config.ty.unwrap_or_else(|| "file.written".to_owned());
+        if let Err(error) = Event::builder("id", &source, &ty).build() {
+            return Err(SettingError::invalid(error.attribute, error.problem));
+        }
         Ok(Self {
             pattern,
             settle,
             max_content,
             start: config.start,
             source,
-            ty: config.ty.unwrap_or_else(|| "file.written".to_owned()),
+            ty,
             directory: config.directory,
         })
     }
@@ -152,6 +157,13 @@ pub(crate) mod tests {
                     ..config("/in")
                 },
                 "--max-content: 1073741824 is too much: at most 716800",
+            ),
+            (
+                Config {
+                    ty: Some(String::new()),
+                    ..config("/in")
+                },
+                "--type: must not be empty",
             ),
         ];
         for (config, message) in table {
