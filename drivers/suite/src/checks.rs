@@ -7,16 +7,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use axum::http::StatusCode;
 
-use crate::hub::{DriverHub, Mood};
-use crate::program::Running;
-use crate::soon;
+use crate::bench::{Bench, Name};
+use crate::hub::Mood;
 use crate::world::World;
 
 /// How long a driver may take to stop.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long the hub refuses, keeps silent or is away.
 const TROUBLE: Duration = Duration::from_secs(4);
+/// By when everything that belongs to earlier events is said.
+const SETTLED: Duration = Duration::from_millis(500);
 /// What a full hub says in `Retry-After`.
 const RETRY_AFTER: u32 = 1;
 /// Events that happen while the hub is full.
@@ -57,7 +59,7 @@ const CHECKS: [(&str, &str); 9] = [
     ),
     (
         "nothing-early",
-        "nothing is committed before the hub has the event",
+        "nothing is committed or acknowledged before the hub has the event",
     ),
     ("sends-again", "what the hub refused with 503 it sends again"),
     (
@@ -68,18 +70,27 @@ const CHECKS: [(&str, &str); 9] = [
     ("malformed", "a malformed record blocks nobody"),
 ];
 
+/// The checks there are, in their order.
+pub fn names() -> [&'static str; CHECKS.len()] {
+    CHECKS.map(|(check, _)| check)
+}
+
 /// Runs every check. `patience` is how long an event may take from upstream to the hub, waits between repetitions
 /// included: what is lost is missed only then.
 pub async fn check(world: impl World, patience: Duration) -> Result<Vec<Finding>> {
-    let hub = DriverHub::start().await?;
-    let mut bench = Bench {
-        hub,
-        world,
-        driver: None,
-        patience,
-    };
+    check_only(&names(), world, patience).await
+}
+
+/// Runs the checks of these names.
+pub async fn check_only<S: AsRef<str>>(
+    only: &[S],
+    world: impl World,
+    patience: Duration,
+) -> Result<Vec<Finding>> {
+    let mut bench = Bench::new(world, patience).await?;
+    let wanted = |check: &str| only.iter().any(|name| name.as_ref() == check);
     let mut findings = Vec::new();
-    for (check, promise) in CHECKS {
+    for (check, promise) in CHECKS.into_iter().filter(|(check, _)| wanted(check)) {
         let ended = match check {
             "valid-events" => bench.valid_events().await,
             "stops-on-sigterm" => bench.stops(true).await,
@@ -90,6 +101,10 @@ pub async fn check(world: impl World, patience: Duration) -> Result<Vec<Finding>
             "full-hub" => bench.full_hub().await,
             "reconnects" => bench.reconnects().await,
             _ => bench.malformed().await,
+        };
+        let ended = match ended {
+            Ok(ended) => bench.complained().await.map(|()| ended),
+            Err(error) => Err(error),
         };
         let verdict = match ended {
             Ok(None) => Verdict::Pass,
@@ -108,24 +123,15 @@ pub async fn check(world: impl World, patience: Duration) -> Result<Vec<Finding>
     Ok(findings)
 }
 
-struct Bench<W> {
-    hub: DriverHub,
-    world: W,
-    driver: Option<Running>,
-    patience: Duration,
-}
-
 /// `Some` says why a check does not apply.
 type Ended = Result<Option<&'static str>>;
-type Name = (String, String);
 
 impl<W: World> Bench<W> {
     async fn valid_events(&mut self) -> Ended {
-        self.happens(3).await?;
-        self.hub_has(3).await?;
+        let brought = self.brings(3).await;
         let problems = self.hub.problems();
         match problems.first() {
-            None => Ok(None),
+            None => brought.map(|()| None),
             Some(first) => bail!("{} requests were wrong, the first: {first}", problems.len()),
         }
     }
@@ -142,8 +148,8 @@ impl<W: World> Bench<W> {
 
     async fn stable_ids(&mut self) -> Ended {
         self.at_work().await?;
-        self.hub.be(Mood::Silent);
-        let held = self.held(1).await?;
+        let from = self.hub.be(Mood::Silent);
+        let held = self.held(from, 1).await?;
         self.kill().await?;
         self.hub.be(Mood::Takes);
 
@@ -154,19 +160,21 @@ impl<W: World> Bench<W> {
     /// While the hub keeps silent about events it takes checkpoints, so that one sent too early is seen.
     async fn nothing_early(&mut self) -> Ended {
         self.at_work().await?;
+        tokio::time::sleep(SETTLED).await;
+        let all = self.heard(|upstream| upstream.waiting == 0).await?;
+        ensure!(all, "it never acknowledged upstream what the hub has");
+        let from = self.hub.be(Mood::Silent);
         let checkpoint = self.hub.checkpoint();
-        let acknowledged = self.world.acknowledged().await?;
-        self.hub.be(Mood::Silent);
-        let held = self.held(1).await?;
+        let held = self.held(from, 1).await?;
         tokio::time::sleep(TROUBLE).await;
         let early = self.hub.checkpoint() != checkpoint;
-        let acknowledged_early = self.world.acknowledged().await? != acknowledged;
+        let still = self.upstream().await?;
         self.kill().await?;
         self.hub.be(Mood::Takes);
 
         ensure!(!early, "it stored a checkpoint before the hub had the event");
         ensure!(
-            !acknowledged_early,
+            still.is_none_or(|upstream| upstream.waiting > 0),
             "it acknowledged upstream before the hub had the event"
         );
         self.start().await?;
@@ -175,8 +183,8 @@ impl<W: World> Bench<W> {
 
     async fn sends_again(&mut self) -> Ended {
         self.at_work().await?;
-        self.hub.refuse(Some(axum::http::StatusCode::SERVICE_UNAVAILABLE));
-        let held = self.held(3).await?;
+        let from = self.hub.be(Mood::Refuses(StatusCode::SERVICE_UNAVAILABLE));
+        let held = self.held(from, 3).await?;
         tokio::time::sleep(TROUBLE / 2).await;
         self.hub.be(Mood::Takes);
 
@@ -185,25 +193,31 @@ impl<W: World> Bench<W> {
 
     async fn full_hub(&mut self) -> Ended {
         self.at_work().await?;
-        let (before, from) = (self.hub.count(), self.hub.attempts(0).len());
-        self.hub.be(Mood::Full(RETRY_AFTER));
+        let before = self.hub.count();
+        let told = self.upstream().await?.and_then(|upstream| upstream.told_later);
         let since = Instant::now();
+        let from = self.hub.be(Mood::Full(RETRY_AFTER));
         self.happens(STORM).await?;
         self.attempted(from).await?;
         tokio::time::sleep(TROUBLE).await;
+        let later = match told {
+            Some(told) => self.heard(|upstream| upstream.told_later > Some(told)).await?,
+            None => true,
+        };
         let attempts = self.hub.attempts(from);
-        let most = since.elapsed().as_secs() / u64::from(RETRY_AFTER) + 3;
+        let lasted = since.elapsed().as_secs();
         self.hub.be(Mood::Takes);
 
+        ensure!(later, "no sender was told to come again later");
         let mut times = BTreeMap::<&Name, u64>::new();
         for event in attempts.iter().flat_map(|attempt| &attempt.events) {
             *times.entry(event).or_default() += 1;
         }
+        let most = lasted / u64::from(RETRY_AFTER) + 3;
         if let Some((event, times)) = times.iter().find(|(_, times)| **times > most) {
             bail!(
-                "it sent {} {times} times in {} s though the hub said Retry-After: {RETRY_AFTER}",
+                "it sent {} {times} times in {lasted} s though the hub said Retry-After: {RETRY_AFTER}",
                 event.1,
-                since.elapsed().as_secs()
             );
         }
         let seen: BTreeSet<Name> = attempts.into_iter().flat_map(|a| a.events).collect();
@@ -216,154 +230,30 @@ impl<W: World> Bench<W> {
 
     async fn reconnects(&mut self) -> Ended {
         self.at_work().await?;
-        self.hub.be(Mood::Silent);
-        let held = self.held(1).await?;
+        let from = self.hub.be(Mood::Silent);
+        let held = self.held(from, 1).await?;
         self.hub.go_away().await;
         tokio::time::sleep(TROUBLE).await;
         self.hub.be(Mood::Takes);
         self.hub.come_back().await?;
 
+        ensure!(self.runs()?, "it ended because the hub was away");
         self.arrive(&held).await?;
-        let before = self.hub.count();
-        self.happens(1).await?;
-        self.hub_has(before + 1).await.map(|()| None)
+        self.at_work().await.map(|()| None)
     }
 
+    /// More than one event comes behind it, in case the driver makes an event of the malformed record.
     async fn malformed(&mut self) -> Ended {
         self.at_work().await?;
+        let wrong = self.hub.problems().len();
         if !self.world.malformed(&self.hub).await? {
             return Ok(Some("nothing malformed can happen here, or nobody said how"));
         }
-        let (before, wrong) = (self.hub.count(), self.hub.problems().len());
-        self.happens(1).await?;
-        self.hub_has(before + 1).await?;
-        ensure!(
-            self.driver()?.ended()?.is_none(),
-            "it ended because of the malformed record"
-        );
+        self.brings(3).await?;
+        ensure!(self.runs()?, "it ended because of the malformed record");
         match self.hub.problems().get(wrong) {
             None => Ok(None),
             Some(problem) => bail!("it sent the hub something wrong: {problem}"),
         }
     }
-
-    /// A driver that runs and just brought an event.
-    async fn at_work(&mut self) -> Result<()> {
-        let before = self.hub.count();
-        self.happens(1).await?;
-        self.hub_has(before + 1).await
-    }
-
-    async fn start(&mut self) -> Result<()> {
-        self.driver = Some(self.world.program().start(&self.hub)?);
-        self.world.started(&self.hub).await
-    }
-
-    async fn kill(&mut self) -> Result<()> {
-        self.driver.take().context("no driver runs")?.kill().await
-    }
-
-    fn driver(&mut self) -> Result<&mut Running> {
-        self.driver.as_mut().context("no driver runs")
-    }
-
-    /// Starts the driver if none runs, then makes events happen.
-    async fn happens(&mut self, count: usize) -> Result<bool> {
-        let runs = match &mut self.driver {
-            Some(driver) => driver.ended()?.is_none(),
-            None => false,
-        };
-        if !runs {
-            self.start().await?;
-        }
-        self.world.happen(count, &self.hub).await
-    }
-
-    /// Makes events happen that the hub does not take, and says what the driver sent of them.
-    async fn held(&mut self, count: usize) -> Result<BTreeSet<Name>> {
-        let from = self.hub.attempts(0).len();
-        self.happens(count).await?;
-        self.attempted(from).await?;
-        let attempts = self.hub.attempts(from);
-        let held: BTreeSet<Name> = attempts.into_iter().flat_map(|a| a.events).collect();
-        Ok(held)
-    }
-
-    async fn attempted(&mut self, from: usize) -> Result<()> {
-        let (hub, mut driver) = (&self.hub, self.driver.as_mut());
-        let mut ended = false;
-        let sent = soon(self.patience, || {
-            ended = has_ended(driver.as_deref_mut());
-            ended || !hub.attempts(from).is_empty()
-        });
-        let sent = sent.await;
-        ensure!(!ended, "it ended");
-        ensure!(sent, "it sent nothing within {} s", self.patience.as_secs());
-        Ok(())
-    }
-
-    async fn hub_has(&mut self, count: usize) -> Result<()> {
-        let (hub, mut driver) = (&self.hub, self.driver.as_mut());
-        let mut ended = false;
-        let all = soon(self.patience, || {
-            ended = hub.count() < count && has_ended(driver.as_deref_mut());
-            ended || hub.count() >= count
-        });
-        let all = all.await;
-        ensure!(
-            !ended,
-            "it ended with {} events at the hub; {count} were expected",
-            hub.count()
-        );
-        ensure!(
-            all,
-            "{} events were at the hub after {} s; {count} were expected",
-            hub.count(),
-            self.patience.as_secs()
-        );
-        Ok(())
-    }
-
-    /// Waits until the hub has all of these.
-    async fn arrive(&mut self, events: &BTreeSet<Name>) -> Result<()> {
-        let hub = &self.hub;
-        let all = soon(self.patience, || events.iter().all(|event| hub.has(event)));
-        if !all.await {
-            let lost: Vec<&str> = events
-                .iter()
-                .filter(|e| !hub.has(e))
-                .map(|e| e.1.as_str())
-                .collect();
-            bail!(
-                "{} of {} events were not sent again within {} s with the same source and id: {}",
-                lost.len(),
-                events.len(),
-                self.patience.as_secs(),
-                lost[..lost.len().min(3)].join(", ")
-            );
-        }
-        Ok(())
-    }
-
-    /// What was seen, with the driver's last words.
-    fn told(&self, error: &anyhow::Error) -> String {
-        match &self.driver {
-            Some(driver) => format!("{error:#}; its last line: {}", driver.last_line()),
-            None => format!("{error:#}"),
-        }
-    }
-
-    /// For the next check: a hub that takes events, and no driver.
-    async fn tidy(&mut self) -> Result<()> {
-        if let Some(mut driver) = self.driver.take() {
-            driver.kill().await?;
-        }
-        self.hub.be(Mood::Takes);
-        self.hub.go_away().await;
-        self.hub.come_back().await
-    }
-}
-
-fn has_ended(driver: Option<&mut Running>) -> bool {
-    driver.is_some_and(|driver| driver.ended().is_ok_and(|ended| ended.is_some()))
 }

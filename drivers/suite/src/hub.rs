@@ -96,9 +96,11 @@ impl DriverHub {
         })
     }
 
-    /// Denies requests that carry another token than this.
-    pub fn expect_token(&self, token: &str) {
-        lock(&self.kept).token = Some(token.to_owned());
+    /// A driver with this token starts: other tokens are denied, and what an earlier driver said of itself is void.
+    pub(crate) fn expect(&self, token: &str) {
+        let mut kept = lock(&self.kept);
+        kept.token = Some(token.to_owned());
+        kept.health.clear();
     }
     /// What `K_SINK` is to say.
     pub fn sink(&self) -> String {
@@ -108,9 +110,11 @@ impl DriverHub {
     pub fn address(&self) -> SocketAddr {
         self.address
     }
-    /// Changes how POSTs of events are answered from now on.
-    pub fn be(&self, mood: Mood) {
-        lock(&self.kept).mood = mood;
+    /// Changes how POSTs of events are answered from now on; how many of them there were before.
+    pub fn be(&self, mood: Mood) -> usize {
+        let mut kept = lock(&self.kept);
+        kept.mood = mood;
+        kept.attempts.len()
     }
     /// Answers every POST with this status and takes nothing; `None` takes them again.
     pub fn refuse(&self, status: Option<StatusCode>) {

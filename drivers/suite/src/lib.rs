@@ -6,16 +6,21 @@
 //! test runs them on every driver of this workspace. Nothing here knows how a driver is made: only what a program
 //! gets and what it sends. Read `checks.rs` next.
 
+mod bench;
 mod checks;
+mod commands;
 mod hub;
 mod program;
 mod receive;
+mod senders;
 mod world;
 
-pub use checks::{Finding, Verdict, check};
+pub use checks::{Finding, Verdict, check, check_only, names};
+pub use commands::Commands;
 pub use hub::{Arrived, Attempt, DriverHub, Mood};
 pub use program::{Program, Running};
-pub use world::{Commands, World};
+pub use senders::{Answer, Senders};
+pub use world::{Upstream, World};
 
 use std::time::{Duration, Instant};
 

@@ -6,6 +6,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use dispatch_contract::{ExposeSecret as _, SecretString};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, ChildStdin, Command};
 
@@ -32,7 +33,7 @@ pub struct Program {
     /// Its settings, as `--key=value`.
     pub args: Vec<String>,
     /// Its secrets, by the names of their variables.
-    pub secrets: Vec<(String, String)>,
+    pub secrets: Vec<(String, SecretString)>,
 }
 
 /// A driver that runs. Killed, with all it started, when dropped.
@@ -44,11 +45,8 @@ pub struct Running {
 }
 
 impl Program {
-    /// Starts it at this hub.
-    pub fn start(&self, hub: &DriverHub) -> Result<Running> {
-        hub.expect_token(TOKEN);
-        let folder = tempfile::tempdir()?;
-        let log = File::create(folder.path().join("log"))?;
+    /// With its settings, and of the environment only what the hub passes on, its secrets and its name.
+    pub fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
         command.args(&self.args).env_clear();
         for name in INHERITED {
@@ -56,16 +54,27 @@ impl Program {
                 command.env(name, value);
             }
         }
+        for (name, value) in &self.secrets {
+            command.env(name, value.expose_secret());
+        }
+        command.env("DISPATCH_DRIVER_NAME", "checked");
         command
-            .envs(self.secrets.iter().map(|(key, value)| (key, value)))
+    }
+
+    /// Starts it at this hub.
+    pub fn start(&self, hub: &DriverHub) -> Result<Running> {
+        hub.expect(TOKEN);
+        let folder = tempfile::tempdir()?;
+        let log = File::create(folder.path().join("log"))?;
+        let mut command = self.command();
+        command
             .env("K_SINK", hub.sink())
             .env("DISPATCH_TOKEN", TOKEN)
             .env("AUTH_TOKEN", TOKEN)
             .env("DISPATCH_DRIVER_ID", "00000000-0000-4000-8000-000000000001")
-            .env("DISPATCH_DRIVER_NAME", "checked")
             .env(
                 "DISPATCH_PUBLIC_URL",
-                "http://127.0.0.1:8081/driver/default/checked",
+                "http://127.0.0.1:8081/driver/dispatch/checked",
             )
             .stdin(Stdio::piped())
             .stdout(log.try_clone()?)

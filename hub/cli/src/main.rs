@@ -14,6 +14,7 @@ mod filter;
 mod names;
 mod out;
 mod output;
+mod program;
 mod resource;
 mod shape;
 mod source;
@@ -92,7 +93,7 @@ async fn run(cli: Cli, inherited: dispatch_server::Inherited) -> anyhow::Result<
         Command::RotateKey => commands::rotate_key::run(&Session::open(global)?).await,
         Command::Version(args) => commands::version::run(args, &Session::open(global)?).await,
         Command::Context(args) => commands::context::run(args, global),
-        Command::Driver(args) => commands::driver::run(args, global.format()?).await,
+        Command::Driver(args) => return commands::driver::run(args, global.format()?).await,
         Command::Cron(args) => commands::cron::run(args),
         Command::Journal(args) => commands::journal::run(args, global.format()?),
         Command::Backup(args) => commands::backup::backup(&args, global.format()?),

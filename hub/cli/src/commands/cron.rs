@@ -1,14 +1,12 @@
 //! `dispatch cron`: schedules, before a driver is made of them. The cron driver's own executable answers.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 
 use crate::out;
-
-const PROGRAM: &str = "dispatch-driver-cron";
+use crate::program::of_type;
 
 /// What about it.
 #[derive(clap::Args)]
@@ -38,25 +36,15 @@ struct Next {
 /// Prints.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let What::Next(said) = args.what;
-    let output = Command::new(program()?)
+    let program = of_type("cron")?;
+    let output = Command::new(&program)
         .arg(format!("--cron={}", said.schedule))
         .arg(format!("--timezone={}", said.timezone))
         .arg(format!("--next={}", said.count))
         .output()
-        .with_context(|| format!("cannot run {PROGRAM}: it belongs beside this executable or on PATH"))?;
+        .with_context(|| format!("cannot run {}", program.display()))?;
     if !output.status.success() {
         bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(out::text(&String::from_utf8_lossy(&output.stdout))?)
-}
-
-/// Beside this executable, else wherever `PATH` has it.
-fn program() -> anyhow::Result<PathBuf> {
-    let own = std::env::current_exe().context("cannot say where this executable is")?;
-    let beside = own.with_file_name(PROGRAM);
-    Ok(if beside.is_file() {
-        beside
-    } else {
-        PathBuf::from(PROGRAM)
-    })
 }

@@ -1,14 +1,17 @@
-//! `dispatch driver`: for those who write a driver.
+//! `dispatch driver`: for those who write a driver, and those who want to know whether its settings work.
 
-use std::path::PathBuf;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
-use dispatch_driver_suite::{Commands, Finding, Program, Verdict};
+use clap::builder::PossibleValuesParser;
+use dispatch_driver_suite::{Commands, Finding, Verdict};
 use serde_json::json;
 
 use crate::output::Format;
+use crate::program::{Settings, named};
 use crate::table::Table;
 
 /// What about it.
@@ -22,20 +25,19 @@ pub(crate) struct Args {
 enum What {
     /// Run a driver against a hub in memory and check what every driver promises; exit code 1 if a check failed
     Check(Check),
+    /// Try a driver's settings without a hub, and say what it finds: its own --test
+    Test(Test),
 }
 
 #[derive(clap::Args)]
 struct Check {
-    /// The driver's executable
-    program: PathBuf,
-    /// Settings: KEY=VALUE, or KEY alone for a switch
-    #[arg(long, short, value_name = "KEY[=VALUE]")]
-    set: Vec<String>,
-    /// A secret as it comes to the driver: a variable of its environment
-    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
-    secret_env: Vec<Variable>,
-    /// Shell command that makes $COUNT events happen upstream; $LISTEN is where the driver listens, if it does.
-    /// Left out for a driver whose events come by themselves
+    /// The driver's executable, or a driver type
+    #[arg(value_name = "PROGRAM")]
+    program: String,
+    #[command(flatten)]
+    settings: Settings,
+    /// Shell command that makes $COUNT events happen upstream. One that names LISTEN sends event number $NUMBER to a driver
+    /// that listens on $LISTEN, and is repeated until it succeeds. Left out when events come by themselves
     #[arg(long, value_name = "COMMAND")]
     trigger: Option<String>,
     /// Shell command that makes something happen that is no event
@@ -44,48 +46,61 @@ struct Check {
     /// How long an event may take from upstream to the hub, for instance 60s
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = dispatch_contract::parse_duration)]
     patience: Duration,
+    /// Run only this check; may be given several times
+    #[arg(long, value_name = "CHECK", value_parser = PossibleValuesParser::new(dispatch_driver_suite::names()))]
+    only: Vec<String>,
 }
 
-/// A variable that is not printed.
-#[derive(Clone)]
-struct Variable(String, String);
+#[derive(clap::Args)]
+struct Test {
+    /// The driver type, or the driver's executable
+    #[arg(value_name = "TYPE")]
+    program: String,
+    #[command(flatten)]
+    settings: Settings,
+}
 
-fn variable(text: &str) -> Result<Variable, &'static str> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok(Variable(name.to_owned(), value.to_owned())),
-        _ => Err("write NAME=VALUE"),
+/// Checks or tests.
+pub(crate) async fn run(args: Args, format: Format) -> anyhow::Result<ExitCode> {
+    match args.what {
+        What::Check(said) => check(said, format).await.map(|()| ExitCode::SUCCESS),
+        What::Test(said) => test(said).await,
     }
 }
 
-/// Checks.
-pub(crate) async fn run(args: Args, format: Format) -> anyhow::Result<()> {
-    let What::Check(said) = args.what;
-    let path = said
-        .program
-        .canonicalize()
-        .with_context(|| format!("cannot find {}", said.program.display()))?;
-    let program = Program {
-        path,
-        args: said.set.iter().map(|set| format!("--{set}")).collect(),
-        secrets: said
-            .secret_env
-            .into_iter()
-            .map(|Variable(name, value)| (name, value))
-            .collect(),
+async fn check(said: Check, format: Format) -> anyhow::Result<()> {
+    let program = said.settings.of(named(&said.program)?);
+    let world = Commands::new(program, said.trigger, said.malformed);
+    let findings = match said.only.is_empty() {
+        true => dispatch_driver_suite::check(world, said.patience).await?,
+        false => dispatch_driver_suite::check_only(&said.only, world, said.patience).await?,
     };
-    let world = Commands {
-        program,
-        trigger: said.trigger,
-        malformed: said.malformed,
-    };
-    let findings = dispatch_driver_suite::check(world, said.patience).await?;
     let document = findings.iter().map(document).collect();
     format.print(&document, || table(&findings))?;
-    let failed = findings.iter().filter(|f| told(f).0 == "FAIL").count();
-    if failed > 0 {
-        bail!("{failed} of {} checks failed", findings.len());
+    let is_failure = |finding: &&Finding| matches!(finding.verdict, Verdict::Fail(_));
+    match findings.iter().filter(is_failure).count() {
+        0 => Ok(()),
+        failed => bail!("{failed} of {} checks failed", findings.len()),
     }
-    Ok(())
+}
+
+/// What it prints is printed, and how it ends is how this ends.
+async fn test(said: Test) -> anyhow::Result<ExitCode> {
+    let program = said.settings.of(named(&said.program)?);
+    let mut command = program.command();
+    command.arg("--test").kill_on_drop(true);
+    let ended = command.status().await;
+    let status = ended.with_context(|| format!("cannot run {}", program.path.display()))?;
+    Ok(code(status))
+}
+
+/// As a shell tells it: 128 and the signal when one ended it.
+fn code(status: ExitStatus) -> ExitCode {
+    let code = status.code().or(status.signal().map(|signal| 128 + signal));
+    match code.and_then(|code| u8::try_from(code).ok()) {
+        Some(code) => ExitCode::from(code),
+        None => ExitCode::FAILURE,
+    }
 }
 
 fn told(finding: &Finding) -> (&'static str, &str) {
