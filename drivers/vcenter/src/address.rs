@@ -68,6 +68,10 @@ impl Address {
     pub(crate) fn url(&self) -> String {
         format!("https://{}:{}/sdk", self.bracketed(), self.port)
     }
+    /// Where vCenter's REST interface is.
+    pub(crate) fn rest(&self) -> String {
+        format!("https://{}:{}/rest", self.bracketed(), self.port)
+    }
     /// The `source` of events: the same for everybody who knows this vCenter by this name.
     pub(crate) fn source(&self) -> String {
         match self.port {

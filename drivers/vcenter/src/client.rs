@@ -80,6 +80,11 @@ impl Client {
         })
     }
 
+    /// The connections, for requests of another kind to the same server.
+    pub(crate) fn http(&self) -> reqwest::Client {
+        self.http.clone()
+    }
+
     /// Speaks this version of the API from now on.
     pub(crate) fn speak(&mut self, api_version: &str) {
         if let Ok(action) = HeaderValue::from_str(&format!("\"urn:vim25/{api_version}\"")) {
@@ -120,24 +125,12 @@ impl Client {
         if let Some(cookie) = &self.cookie {
             request = request.header(COOKIE, cookie.clone());
         }
-        let mut response = request.send().await.map_err(unreachable)?;
+        let response = request.send().await.map_err(unreachable)?;
         if let Some(cookie) = session_cookie(response.headers()) {
             self.cookie = Some(cookie);
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-            if body.len() + chunk.len() > MAX_ANSWER {
-                return Err(CallError::Unreadable {
-                    problem: format!(
-                        "the answer to {} is longer than {MAX_ANSWER} bytes",
-                        call.method()
-                    ),
-                    text: String::new(),
-                });
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok((response.status().as_u16(), clean(&body)))
+        let status = response.status().as_u16();
+        Ok((status, clean(&body(response).await?)))
     }
 }
 
@@ -154,16 +147,45 @@ fn read(status: u16, text: String) -> Result<Answer, CallError> {
     }
 }
 
-/// An error with its causes, without the URL.
+/// An answer's bytes, as many as are taken.
+pub(crate) async fn body(mut response: reqwest::Response) -> Result<Vec<u8>, CallError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+        if body.len() + chunk.len() > MAX_ANSWER {
+            return Err(CallError::Unreadable {
+                problem: format!("the answer is longer than {MAX_ANSWER} bytes"),
+                text: String::new(),
+            });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
 fn unreachable(error: reqwest::Error) -> CallError {
+    CallError::Unreachable(causes(error))
+}
+
+/// What an error of the client's own begins with; the cause says more.
+const NOISE: [&str; 3] = [
+    "error sending request",
+    "client error (Connect)",
+    "tcp connect error",
+];
+
+/// An error with its causes, without the URL.
+pub(crate) fn causes(error: reqwest::Error) -> String {
     let error = error.without_url();
-    let mut text = error.to_string();
+    let mut links = vec![error.to_string()];
     let mut cause = error.source();
     while let Some(error) = cause {
-        text = format!("{text}: {error}");
+        links.push(error.to_string());
         cause = error.source();
     }
-    CallError::Unreachable(text)
+    match links.iter().position(|link| !NOISE.contains(&link.as_str())) {
+        Some(first) => links.split_off(first).join(": "),
+        None => links.join(": "),
+    }
 }
 
 fn session_cookie(headers: &HeaderMap) -> Option<HeaderValue> {

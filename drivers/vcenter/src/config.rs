@@ -9,6 +9,7 @@ use dispatch_driver_sdk::{ExposeSecret as _, Key, SecretString, SettingError};
 
 use crate::address::Address;
 use crate::selection::Selection;
+use crate::surroundings::Enrich;
 
 /// All settings of the driver.
 pub(crate) const KEYS: &[Key] = &[
@@ -34,12 +35,26 @@ pub(crate) const KEYS: &[Key] = &[
         "only these: types (vm.powered.on), classes (VmPoweredOnEvent) or eventTypeIds",
     ),
     Key::plain(
+        "users",
+        "only events of these users, as vCenter writes them (VSPHERE.LOCAL\\Administrator); system: those of none",
+    ),
+    Key::plain("except-users", "no events of these users"),
+    Key::plain("severities", "only these of info, warning, error, user"),
+    Key::plain(
         "scheme",
         "how event types are named: dispatch (default), veba or router",
     ),
     Key::plain(
+        "data",
+        "names of the fields: vim25 (vm), or veba (Vm), as with the schemes veba and router unless given",
+    ),
+    Key::plain(
         "within",
         "only events of this part of the inventory, a path: /DC0, /DC0/vm/web, /DC0/host/cluster1",
+    ),
+    Key::plain(
+        "enrich",
+        "what of an event's object is looked up and added: path, attributes, tags; nothing unless given",
     ),
     Key::plain(
         "replay",
@@ -63,7 +78,16 @@ pub struct Written {
     #[serde(default)]
     types: Vec<String>,
     #[serde(default)]
+    users: Vec<String>,
+    #[serde(default)]
+    except_users: Vec<String>,
+    #[serde(default)]
+    severities: Vec<String>,
+    #[serde(default)]
     scheme: Scheme,
+    data: Option<Casing>,
+    #[serde(default)]
+    enrich: Vec<String>,
     replay: Option<String>,
     within: Option<String>,
 }
@@ -81,6 +105,17 @@ pub enum Scheme {
     Router,
 }
 
+/// How the fields of `data` are named.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Casing {
+    /// As vim25 does: `vm`, `fullFormattedMessage`.
+    #[default]
+    Vim25,
+    /// As vCenter Event Broker's functions know them: `Vm`, `FullFormattedMessage`.
+    Veba,
+}
+
 /// Settings that fit together.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -91,6 +126,8 @@ pub struct Config {
     pub(crate) start: Start,
     pub(crate) selection: Selection,
     pub(crate) scheme: Scheme,
+    pub(crate) casing: Casing,
+    pub(crate) enrich: Enrich,
     /// The most of a pause that is caught up; all of it unless given.
     pub(crate) replay: Option<Duration>,
     /// Inventory path below which events are read, without the first slash; everything unless given.
@@ -168,8 +205,16 @@ impl TryFrom<Written> for Config {
                 .ok_or_else(|| missing("password"))?,
             trust,
             start: start(written.start.as_deref().unwrap_or("now")).map_err(wrong("start"))?,
-            selection: Selection::new(&written.types),
+            selection: Selection::new(&written.types)
+                .of_users(&written.users, &written.except_users)
+                .of_severities(&written.severities)
+                .map_err(wrong("severities"))?,
             scheme: written.scheme,
+            casing: written.data.unwrap_or(match written.scheme {
+                Scheme::Dispatch => Casing::Vim25,
+                Scheme::Veba | Scheme::Router => Casing::Veba,
+            }),
+            enrich: Enrich::new(&written.enrich).map_err(wrong("enrich"))?,
             within: within(written.within.as_deref()),
             replay: replay(written.replay.as_deref().unwrap_or("all")).map_err(wrong("replay"))?,
         })
@@ -215,7 +260,7 @@ fn thumbprint(text: &str) -> Result<Thumbprint, String> {
     }
 }
 
-fn start(text: &str) -> Result<Start, String> {
+pub(crate) fn start(text: &str) -> Result<Start, String> {
     let text = text.trim();
     if let Ok(at) = DateTime::parse_from_rfc3339(text) {
         return Ok(Start::At(at.to_utc()));
@@ -345,6 +390,10 @@ mod tests {
             (
                 &["--scheme=knative"],
                 "--scheme: \"knative\" is not one of dispatch, veba, router",
+            ),
+            (
+                &["--severities=error,fatal"],
+                "--severities: \"fatal\" is not one of info, warning, error, user",
             ),
             (
                 &["--replay=some"],

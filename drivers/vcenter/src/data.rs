@@ -9,6 +9,11 @@ use serde_json::{Map, Number, Value, json};
 use crate::schema::{self, Field, Kind};
 use crate::xml::Element;
 
+/// More JSON than this is cut, field by field; hubs refuse events of a megabyte.
+pub(crate) const MAX_DATA: usize = 256 * 1024;
+/// What a field may have in an event that is cut.
+const MAX_FIELD: usize = 8 * 1024;
+
 /// The fields of a structure; `ty` is what is known of its type.
 pub(crate) fn object(element: &Element, ty: &str) -> Map<String, Value> {
     let mut fields = Map::new();
@@ -101,6 +106,27 @@ fn of_kind(element: &Element, kind: Kind) -> Value {
         },
         Kind::Plain | Kind::Text | Kind::Reference => text(),
     }
+}
+
+/// Leaves large fields out of an event that would be refused for its size, and says which.
+pub(crate) fn bounded(fields: Map<String, Value>) -> Value {
+    let whole = Value::from(fields);
+    if whole.to_string().len() <= MAX_DATA {
+        return whole;
+    }
+    let Value::Object(mut fields) = whole else {
+        return whole;
+    };
+    let large: Vec<String> = fields
+        .iter()
+        .filter(|(_, v)| v.to_string().len() > MAX_FIELD)
+        .map(|(name, _)| name.clone())
+        .collect();
+    for name in &large {
+        fields.remove(name);
+    }
+    fields.insert("_left_out".to_owned(), large.into());
+    fields.into()
 }
 
 #[cfg(test)]

@@ -14,15 +14,20 @@ use tokio::time::{Instant, timeout};
 use crate::backoff::Backoff;
 use crate::client::Client;
 use crate::config::Config;
+use crate::content::Content;
 use crate::cursor::Cursor;
 use crate::event::Origin;
 use crate::feed::{Feed, Page, newest_key};
 use crate::gap::gap;
+use crate::inventory::find;
 use crate::outage::{self, Outage};
 use crate::overlooked::Overlooked;
 use crate::pace::Pace;
 use crate::record::Record;
-use crate::session::{Content, Session, SessionError};
+use crate::session::{Session, SessionError};
+use crate::severity::Severities;
+use crate::surroundings::Surroundings;
+use crate::tags::TagReader;
 
 /// How long the server may keep us waiting for news. Reading after it keeps the session alive, and finds what a
 /// wake-up that never came would have told.
@@ -51,6 +56,7 @@ pub(crate) struct Driver {
     /// What happened before this was read before, unless it is awaited.
     floor: Option<DateTime<Utc>>,
     overlooked: Overlooked,
+    surroundings: Surroundings,
     pace: Pace,
     outage: Outage,
     hub: Hub,
@@ -88,12 +94,15 @@ impl Driver {
         set_aside: Option<String>,
         context: Context,
     ) -> Self {
+        let password = config.password.clone();
+        let tags = TagReader::new(client.http(), &config.address, &config.username, password);
         Self {
             session: Session::new(client, &config.username, config.password.clone(), own_agent),
             origin: Origin {
                 source: config.address.source(),
                 vcenter: config.address.host().to_owned(),
                 scheme: config.scheme,
+                casing: config.casing,
                 ..Origin::default()
             },
             is_first_start: cursor.is_none(),
@@ -102,6 +111,7 @@ impl Driver {
             begin: None,
             floor: None,
             overlooked: Overlooked::default(),
+            surroundings: Surroundings::new(config.enrich, tags),
             pace: Pace::default(),
             outage: Outage::default(),
             hub: context.hub,
@@ -113,6 +123,7 @@ impl Driver {
     /// Reads until told to stop, then gives the session back.
     pub(crate) async fn run(mut self) -> Result<(), Failure> {
         let ended = self.live().await;
+        self.surroundings.close().await;
         self.session.close().await;
         ended.map(|never| match never {})
     }
@@ -176,10 +187,10 @@ impl Driver {
             }
         };
         if let Some(path) = &self.config.within {
-            content.root_folder = self.session.find(&content, path).await?;
+            content.root_folder = find(&mut self.session, &content, path).await?;
         }
         if self.origin.severities.is_empty() {
-            self.origin.severities = self.session.severities(&content).await?;
+            self.origin.severities = Severities::read(&mut self.session, &content).await?;
         }
         self.origin.api_version.clone_from(&content.api_version);
         if !self.cursor.has_begun() {
@@ -224,7 +235,7 @@ impl Driver {
         let told = self.outage.over(&self.origin.source, &content.full_name);
         self.tell(told).await?;
         loop {
-            self.read_all(&feed).await?;
+            self.read_all(&feed, content).await?;
             if self.overlooked.caught_up(&mut self.cursor) {
                 let selection = &self.config.selection;
                 let session = &mut self.session;
@@ -240,15 +251,21 @@ impl Driver {
             } else {
                 QUIET
             };
-            let news = feed.wait(&mut self.session, wait).await?;
+            let (selection, severities) = (&self.config.selection, &self.origin.severities);
+            let wanted = |record: &Record| selection.takes(record, severities);
+            let news = feed.wait(&mut self.session, wait, wanted).await?;
             self.overlooked.shown(news, &self.cursor);
         }
     }
 
     /// Reads to the end of the history, page by page.
-    async fn read_all(&mut self, feed: &Feed) -> Result<(), Lost> {
+    async fn read_all(&mut self, feed: &Feed, content: &Content) -> Result<(), Lost> {
         loop {
-            let page = match feed.read(&mut self.session, self.pace.page()).await {
+            let mut read = feed.read(&mut self.session, self.pace.page()).await;
+            if self.pace.is_careful() && matches!(read, Err(SessionError::Unreadable { .. })) {
+                read = feed.read_again(&mut self.session).await;
+            }
+            let page = match read {
                 Err(SessionError::Unreadable { problem, text }) if self.pace.is_careful() => {
                     tracing::warn!("an event cannot be read and is passed on as it is: {problem}");
                     Page {
@@ -262,26 +279,24 @@ impl Driver {
             if page.records.is_empty() {
                 return Ok(());
             }
-            self.deliver(page.records).await?;
+            self.deliver(page.records, content).await?;
         }
     }
 
     /// Hands a page to the hub with the place it reaches; only then is it behind us.
-    async fn deliver(&mut self, mut records: Vec<Record>) -> Result<(), Lost> {
+    async fn deliver(&mut self, mut records: Vec<Record>, content: &Content) -> Result<(), Lost> {
         records.retain(|record| {
             let in_time = record.created.is_none_or(|created| Some(created) >= self.floor);
             let is_owed = self.overlooked.awaits(&record.id) || in_time && self.cursor.wants(record);
             is_owed && self.cursor.is_new(&record.id)
         });
-        let events: Vec<Event> = records
+        let (selection, severities) = (&self.config.selection, &self.origin.severities);
+        let wanted: Vec<&Record> = records
             .iter()
-            .filter(|r| self.config.selection.takes(&r.class, r.event_type_id.as_deref()))
-            .filter_map(|record| {
-                let made = record.to_event(&self.origin);
-                made.inspect_err(|e| tracing::error!(id = record.id, class = record.class, "no event: {e}"))
-                    .ok()
-            })
+            .filter(|r| selection.takes(r, severities))
             .collect();
+        self.surroundings.learn(&mut self.session, content, &wanted).await;
+        let events: Vec<Event> = wanted.iter().filter_map(|record| self.to_event(record)).collect();
         let now = self.session.now();
         if !events.is_empty() {
             let checkpoint = self.cursor.checkpoint_behind(&records, now);
@@ -291,6 +306,15 @@ impl Driver {
         }
         self.cursor.advance(&records, now);
         Ok(())
+    }
+
+    fn to_event(&self, record: &Record) -> Option<Event> {
+        let around = record
+            .entity()
+            .and_then(|entity| self.surroundings.around(&entity));
+        let made = record.to_event_with(&self.origin, &around.unwrap_or_default());
+        made.inspect_err(|e| tracing::error!(id = record.id, class = record.class, "no event: {e}"))
+            .ok()
     }
 
     async fn tell(&self, event: Option<Event>) -> Result<(), EmitError> {

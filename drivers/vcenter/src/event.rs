@@ -3,33 +3,25 @@
 //! The same record makes the same event, byte for byte, whenever it is read. Whatever is missing or unknown, there
 //! is an event in the end: it is passed on with its XML.
 
-use std::collections::HashMap;
-
 use dispatch_contract::{Event, EventError, RESERVED_TYPE_PREFIX};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::config::Scheme;
-use crate::data;
+use crate::casing;
+use crate::config::{Casing, Scheme};
+use crate::data::{self, bounded};
 use crate::record::{Record, cut};
 use crate::schema;
+use crate::severity::Severities;
+use crate::surroundings::Around;
 
-/// More JSON than this is cut, field by field; hubs refuse events of a megabyte.
-const MAX_DATA: usize = 256 * 1024;
-/// What a field may have in an event that is cut.
-const MAX_FIELD: usize = 8 * 1024;
 /// Longest attribute value.
 const MAX_ATTRIBUTE: usize = 1024;
-
-/// The order in which an event's entities are its main one.
-const ENTITIES: [[&str; 2]; 7] = [
-    ["vm", "vm"],
-    ["host", "host"],
-    ["computeResource", "computeResource"],
-    ["ds", "datastore"],
-    ["net", "network"],
-    ["dvs", "dvs"],
-    ["datacenter", "datacenter"],
-];
+/// How the attribute for a category of tags begins.
+const TAG: &str = "tag";
+/// Longest name of an attribute (CloudEvents, "Naming conventions").
+const MAX_ATTRIBUTE_NAME: usize = 20;
+/// The most categories of tags that become attributes; `data` has all.
+const MAX_TAG_ATTRIBUTES: usize = 20;
 
 /// What all events of one vCenter share.
 #[derive(Debug, Clone, Default)]
@@ -42,31 +34,41 @@ pub(crate) struct Origin {
     pub(crate) api_version: String,
     /// How types are named.
     pub(crate) scheme: Scheme,
-    /// Severity by class or lower-case `eventTypeId`.
-    pub(crate) severities: HashMap<String, String>,
+    /// How fields are named.
+    pub(crate) casing: Casing,
+    /// How grave each kind of event is.
+    pub(crate) severities: Severities,
 }
 
 impl Record {
-    /// The CloudEvent.
+    /// The CloudEvent, without anything that is not in the record.
     pub(crate) fn to_event(&self, origin: &Origin) -> Result<Event, EventError> {
+        self.to_event_with(origin, &Around::default())
+    }
+
+    /// The CloudEvent, with what is known of its object.
+    pub(crate) fn to_event_with(&self, origin: &Origin, around: &Around) -> Result<Event, EventError> {
         let mut builder = Event::builder(&self.id, &origin.source, self.ty(origin.scheme));
         if let Some(created) = self.created {
             builder = builder.time(created);
         }
         let name_of = |entity: &str| self.element.at(&[entity, "name"]).map(|n| n.text.clone());
+        let entity = self.entity().map(|e| format!("{}/{}", e.ty, e.value));
         let (subject, entity) = match origin.scheme {
-            Scheme::Router => (Some(self.name()), self.subject()),
-            _ => (self.subject(), None),
+            Scheme::Router => (Some(self.name()), entity),
+            _ => (entity, None),
         };
         let attributes = [
             ("subject", subject),
             ("entity", entity),
+            ("supertype", self.supertype(origin.scheme)),
             ("eventclass", Some(self.event_class().to_owned())),
             ("vcname", Some(origin.vcenter.clone())),
             ("vsphereapiversion", Some(origin.api_version.clone())),
-            ("severity", self.severity(origin)),
+            ("severity", origin.severities.severity_of(self).map(str::to_owned)),
             ("vmname", name_of("vm")),
             ("datacenter", name_of("datacenter")),
+            ("inventorypath", around.path.clone()),
         ];
         for (name, value) in attributes {
             if let Some(value) = value.map(|v| attribute(&v)).filter(|v| !v.is_empty()) {
@@ -80,7 +82,14 @@ impl Record {
         {
             builder = builder.attribute("eventchain", chain);
         }
-        builder.json(self.data().to_string()).build()
+        for (category, names) in around.tags.iter().take(MAX_TAG_ATTRIBUTES) {
+            let name = tag_attribute(category);
+            if name.len() > TAG.len() {
+                builder = builder.attribute(&name, attribute(&names.join(",")));
+            }
+        }
+        let data = self.data(origin.casing, around.to_json());
+        builder.json(data.to_string()).build()
     }
 
     fn ty(&self, scheme: Scheme) -> String {
@@ -93,6 +102,14 @@ impl Record {
             "" => "event".to_owned(),
             reserved if reserved.starts_with(RESERVED_TYPE_PREFIX) => format!("vcenter.{reserved}"),
             _ => ty,
+        }
+    }
+
+    /// The type of which this event's is a special case, if it is one: `vm.powered.on` of `drs.vm.powered.on`.
+    fn supertype(&self, scheme: Scheme) -> Option<String> {
+        match scheme {
+            Scheme::Router => None,
+            _ => schema::general(&self.class).map(|class| scheme.event_type(class, None, "event")),
         }
     }
 
@@ -120,43 +137,29 @@ impl Record {
         found.map_or("event", |(_, name)| name)
     }
 
-    /// `VirtualMachine/vm-57`: what the event itself names as its object, else the first of its entities.
-    fn subject(&self) -> Option<String> {
-        let reference = |path: &[&str]| {
-            let element = self.element.at(path)?;
-            let ty = element.reference_type.as_deref()?;
-            Some(format!("{ty}/{}", element.text.trim()))
-        };
-        let object = || {
-            let ty = self.element.text_of("objectType")?;
-            let ty = ty.strip_prefix("vim.").unwrap_or(ty);
-            Some(format!("{ty}/{}", self.element.text_of("objectId")?))
-        };
-        object()
-            .or_else(|| reference(&["entity", "entity"]))
-            .or_else(|| reference(&["info", "entity"]))
-            .or_else(|| reference(&["managedObject"]))
-            .or_else(|| ENTITIES.iter().find_map(|path| reference(path)))
-    }
-
-    fn severity(&self, origin: &Origin) -> Option<String> {
-        let of_id = || {
-            origin
-                .severities
-                .get(&self.event_type_id.as_ref()?.to_lowercase())
-        };
-        let known = || of_id().or_else(|| origin.severities.get(&self.class)).cloned();
-        self.element.text_of("severity").map(str::to_owned).or_else(known)
-    }
-
-    fn data(&self) -> Value {
+    fn data(&self, casing: Casing, inventory: Option<Value>) -> Value {
         let mut fields = data::object(&self.element, &self.class);
-        fields.insert("_type".to_owned(), self.class.as_str().into());
+        match casing {
+            Casing::Vim25 => {
+                fields.insert("_type".to_owned(), self.class.as_str().into());
+            }
+            Casing::Veba => fields = casing::veba(fields, &self.class),
+        }
         if let Some(xml) = &self.xml {
             fields.insert("_xml".to_owned(), xml.as_str().into());
         }
+        if let Some(inventory) = inventory {
+            fields.insert("_inventory".to_owned(), inventory);
+        }
         bounded(fields)
     }
+}
+
+/// `tagenvironment` for the category `Environment`: what an attribute's name may hold of it.
+fn tag_attribute(category: &str) -> String {
+    let letters = category.chars().filter(char::is_ascii_alphanumeric);
+    let name = TAG.chars().chain(letters).map(|c| c.to_ascii_lowercase());
+    name.take(MAX_ATTRIBUTE_NAME).collect()
 }
 
 /// Text as an attribute may have it.
@@ -166,27 +169,6 @@ fn attribute(text: &str) -> String {
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect();
     cut(text.trim(), MAX_ATTRIBUTE)
-}
-
-/// Leaves large fields out of an event that would be refused for its size, and says which.
-fn bounded(fields: Map<String, Value>) -> Value {
-    let whole = Value::from(fields);
-    if whole.to_string().len() <= MAX_DATA {
-        return whole;
-    }
-    let Value::Object(mut fields) = whole else {
-        return whole;
-    };
-    let large: Vec<String> = fields
-        .iter()
-        .filter(|(_, v)| v.to_string().len() > MAX_FIELD)
-        .map(|(name, _)| name.clone())
-        .collect();
-    for name in &large {
-        fields.remove(name);
-    }
-    fields.insert("_left_out".to_owned(), large.into());
-    fields.into()
 }
 
 #[cfg(test)]
@@ -221,7 +203,8 @@ mod tests {
             vcenter: "vc.example.com".to_owned(),
             api_version: "8.0.3.0".to_owned(),
             scheme: Scheme::Dispatch,
-            severities: [("VmPoweredOffEvent".to_owned(), "info".to_owned())].into(),
+            casing: Casing::Vim25,
+            severities: [("VmPoweredOffEvent", "info")].into(),
         }
     }
     fn event(class: &str, inside: &str) -> Event {
@@ -286,6 +269,58 @@ mod tests {
     }
 
     #[test]
+    fn a_special_case_says_of_what() {
+        let supertype = |class: &str, scheme| {
+            let origin = Origin { scheme, ..origin() };
+            let event = record(class, STAMP).to_event(&origin).unwrap();
+            event.attribute("supertype").map(str::to_owned)
+        };
+        let table = [
+            ("DrsVmPoweredOnEvent", Some("vm.powered.on")),
+            ("VmRestartedOnAlternateHostEvent", Some("vm.powered.on")),
+            ("VmPowerOffOnIsolationEvent", Some("vm.powered.off")),
+            ("DrsVmMigratedEvent", Some("vm.migrated")),
+            ("VmPoweredOnEvent", None),
+            ("EventEx", None),
+            ("AcmeVendorEvent", None),
+        ];
+        for (class, want) in table {
+            assert_eq!(supertype(class, Scheme::Dispatch).as_deref(), want, "{class}");
+        }
+        assert_eq!(
+            supertype("DrsVmPoweredOnEvent", Scheme::Veba).as_deref(),
+            Some("com.vmware.vsphere.VmPoweredOnEvent.v0")
+        );
+        assert_eq!(supertype("DrsVmPoweredOnEvent", Scheme::Router), None);
+    }
+
+    #[test]
+    fn what_is_known_of_the_object_can_be_filtered_by_and_stands_in_the_data() {
+        let around = Around {
+            path: Some("/DC0/vm/Prod/web01".to_owned()),
+            attributes: [("owner".to_owned(), "team a".to_owned())].into(),
+            tags: [
+                ("Backup Policy (new!)", vec!["daily", "gold"]),
+                ("环境", vec!["生产"]),
+            ]
+            .map(|(c, t)| (c.to_owned(), t.into_iter().map(str::to_owned).collect()))
+            .into(),
+        };
+
+        let event = record("VmPoweredOnEvent", STAMP)
+            .to_event_with(&origin(), &around)
+            .unwrap();
+
+        assert_eq!(event.attribute("inventorypath"), Some("/DC0/vm/Prod/web01"));
+        assert_eq!(event.attribute("tagbackuppolicynew"), Some("daily,gold"));
+        let want = json!({"path": "/DC0/vm/Prod/web01", "attributes": {"owner": "team a"},
+            "tags": {"Backup Policy (new!)": ["daily", "gold"], "环境": ["生产"]}});
+        assert_eq!(data(&event)["_inventory"], want);
+        let alone = record("VmPoweredOnEvent", STAMP).to_event(&origin()).unwrap();
+        assert_eq!(data(&alone).get("_inventory"), None);
+    }
+
+    #[test]
     fn every_recorded_event_becomes_one_of_its_own() {
         let page = recorded("page");
         let ids: BTreeSet<String> = page
@@ -321,46 +356,6 @@ mod tests {
             (extended.subject(), extended.attribute("eventclass")),
             (Some("Folder/group-d1"), Some("extendedevent"))
         );
-    }
-
-    #[test]
-    fn the_subject_is_the_main_entity() {
-        let host = r#"<host><name>h</name><host type="HostSystem">host-1</host></host>"#;
-        let vm = r#"<vm><name>v</name><vm type="VirtualMachine">vm-1</vm></vm>"#;
-        let dc = r#"<datacenter><name>d</name><datacenter type="Datacenter">dc-1</datacenter></datacenter>"#;
-        let ds = r#"<ds><name>d</name><datastore type="Datastore">ds-1</datastore></ds>"#;
-        let net = r#"<net><name>n</name><network type="Network">net-1</network></net>"#;
-        let alarm = r#"<source><name>d</name><entity type="Datacenter">dc-2</entity></source><entity><name>h</name><entity type="HostSystem">host-2</entity></entity>"#;
-        let info = r#"<info><key>task-1</key><entity type="VirtualMachine">vm-2</entity></info>"#;
-        let table = [
-            (
-                "VmPoweredOnEvent",
-                format!("{dc}{host}{vm}"),
-                Some("VirtualMachine/vm-1"),
-            ),
-            (
-                "HostConnectionLostEvent",
-                format!("{dc}{host}"),
-                Some("HostSystem/host-1"),
-            ),
-            (
-                "DatastoreCapacityIncreasedEvent",
-                format!("{dc}{net}{ds}"),
-                Some("Datastore/ds-1"),
-            ),
-            ("DatacenterCreatedEvent", dc.to_owned(), Some("Datacenter/dc-1")),
-            (
-                "AlarmStatusChangedEvent",
-                format!("{dc}{alarm}"),
-                Some("HostSystem/host-2"),
-            ),
-            ("TaskEvent", format!("{host}{info}"), Some("VirtualMachine/vm-2")),
-            ("UserLoginSessionEvent", String::new(), None),
-        ];
-        for (class, inside, want) in table {
-            let event = event(class, &format!("{STAMP}{inside}"));
-            assert_eq!(event.subject(), want, "{class}");
-        }
     }
 
     #[test]
@@ -431,7 +426,7 @@ mod tests {
 
     #[test]
     fn an_event_too_large_for_the_hub_loses_its_large_fields_only() {
-        let note = "x".repeat(MAX_DATA);
+        let note = "x".repeat(data::MAX_DATA);
         let inside =
             format!("{STAMP}<vm><name>a</name></vm><fullFormattedMessage>{note}</fullFormattedMessage>");
 

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use crate::content::{Content, properties};
 use crate::cursor::written;
 use crate::record::Record;
 use crate::selection::Selection;
-use crate::session::{Content, DEADLINE, Session, SessionError, properties};
+use crate::session::{DEADLINE, Session, SessionError};
 use crate::soap::{Call, Reference};
 use crate::xml::Element;
 
@@ -69,7 +70,7 @@ impl Feed {
             property_collector,
             version: String::new(),
         };
-        feed.wait(session, Duration::ZERO).await?;
+        feed.wait(session, Duration::ZERO, |_| false).await?;
         Ok(feed)
     }
 
@@ -78,11 +79,21 @@ impl Feed {
         read(session, &self.history, most).await
     }
 
-    /// Waits until the server has news, at most this long; some of the news, or none after a quiet time.
+    /// The last event once more: its answer may have been cut on the way, and nothing else be wrong with it.
+    pub(crate) async fn read_again(&self, session: &mut Session) -> Result<Page, SessionError> {
+        let back = Call::new("ReadPreviousEvents", &self.history).text("maxCount", 1);
+        match session.call(back).await {
+            Ok(_) | Err(SessionError::Unreadable { .. }) => self.read(session, 1).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Waits until the server has news, at most this long; some of the wanted news, or none after a quiet time.
     pub(crate) async fn wait(
         &mut self,
         session: &mut Session,
         most: Duration,
+        wanted: impl Fn(&Record) -> bool,
     ) -> Result<Vec<Glimpse>, SessionError> {
         let call = Call::new("WaitForUpdatesEx", &self.property_collector)
             .text("version", &self.version)
@@ -101,21 +112,34 @@ impl Feed {
         if let Some(version) = update.text_of("version") {
             self.version = version.to_owned();
         }
-        Ok(glimpses(update, &answer.text))
+        Ok(glimpses(update, &answer.text, wanted))
     }
 }
 
-/// The first page of a collector that begins at `begin`, which is given back at once.
-pub(crate) async fn first_page(
-    session: &mut Session,
-    content: &Content,
-    begin: DateTime<Utc>,
-    selection: &Selection,
-) -> Result<Page, SessionError> {
-    let history = collect(session, content, Some(begin), selection, None).await?;
-    let page = read(session, &history, MAX_PAGE).await;
-    session.call(Call::new("DestroyCollector", &history)).await?;
-    page
+/// The history from a time on, read once and given back.
+pub(crate) struct History(Reference);
+
+impl History {
+    /// Begins at `begin`, or with the oldest event there is.
+    pub(crate) async fn open(
+        session: &mut Session,
+        content: &Content,
+        begin: Option<DateTime<Utc>>,
+        selection: &Selection,
+    ) -> Result<Self, SessionError> {
+        Ok(Self(collect(session, content, begin, selection, None).await?))
+    }
+
+    /// The next events; none at the end.
+    pub(crate) async fn next(&self, session: &mut Session) -> Result<Page, SessionError> {
+        read(session, &self.0, MAX_PAGE).await
+    }
+
+    /// Gives it back.
+    pub(crate) async fn close(self, session: &mut Session) -> Result<(), SessionError> {
+        session.call(Call::new("DestroyCollector", &self.0)).await?;
+        Ok(())
+    }
 }
 
 /// Key of the newest event there is, wanted or not.
@@ -123,7 +147,7 @@ pub(crate) async fn newest_key(
     session: &mut Session,
     content: &Content,
 ) -> Result<Option<i64>, SessionError> {
-    let newest = newest(session, content, &Selection::new(&[]), 1).await?;
+    let newest = newest(session, content, &Selection::everything(), 1).await?;
     Ok(newest.last().and_then(|record| record.key))
 }
 
@@ -188,6 +212,16 @@ async fn collect(
             if let Some(begin) = begin {
                 filter = filter.nested("time", |time| time.text("beginTime", written(begin)));
             }
+            if let Some((system, named)) = selection.users_at_source() {
+                filter = filter.nested("userName", |users| {
+                    named.iter().fold(users.text("systemUser", system), |u, name| {
+                        u.text("userList", name)
+                    })
+                });
+            }
+            for severity in selection.severities() {
+                filter = filter.text("category", severity);
+            }
             for id in selection.at_source().into_iter().flatten() {
                 filter = filter.text("eventTypeId", id);
             }
@@ -204,7 +238,7 @@ fn returned(answer: &Element) -> Result<Reference, SessionError> {
     reference.ok_or_else(|| SessionError::Failed(format!("{} names nothing", answer.name)))
 }
 
-fn glimpses(update: &Element, text: &str) -> Vec<Glimpse> {
+fn glimpses(update: &Element, text: &str, wanted: impl Fn(&Record) -> bool) -> Vec<Glimpse> {
     let objects = update.all("filterSet").flat_map(|f| f.all("objectSet"));
     let values = objects
         .flat_map(|o| o.all("changeSet"))
@@ -216,7 +250,7 @@ fn glimpses(update: &Element, text: &str) -> Vec<Glimpse> {
         id: record.id,
         created: record.created,
     };
-    records.map(glimpse).collect()
+    records.filter(wanted).map(glimpse).collect()
 }
 
 #[cfg(test)]
@@ -230,7 +264,7 @@ mod tests {
         let text = std::fs::read_to_string(path).unwrap();
         let answer = soap::answer(&text).unwrap();
 
-        let glimpses = glimpses(answer.child("returnval").unwrap(), &text);
+        let glimpses = glimpses(answer.child("returnval").unwrap(), &text, |_| true);
 
         assert!(glimpses.iter().any(|g| g.id.starts_with("32-")), "{glimpses:?}");
         assert!(glimpses.iter().all(|g| g.created.is_some()));

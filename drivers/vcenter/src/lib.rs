@@ -10,24 +10,33 @@
 
 mod address;
 mod backoff;
+mod casing;
 mod client;
 mod config;
+mod content;
 mod cursor;
 mod data;
 mod driver;
+mod earlier;
 mod event;
 mod feed;
 mod gap;
+mod inventory;
 mod naming;
 mod outage;
 mod overlooked;
 mod pace;
+mod past;
 mod payload;
 mod record;
 mod schema;
 mod selection;
 mod session;
+mod severity;
 mod soap;
+mod subject;
+mod surroundings;
+mod tags;
 mod test;
 mod tls;
 mod xml;
@@ -40,6 +49,7 @@ use crate::cursor::Stored;
 use crate::driver::Driver;
 
 pub use crate::config::{Config, Scheme, Written};
+pub use crate::past::print_since;
 pub use crate::payload::payload_schema;
 pub use crate::test::{TestError, test};
 

@@ -1,14 +1,15 @@
-//! The executable: reads a vCenter's events; with `--test` only says what it finds there, with `--schema=CLASS` what
-//! the data of an event looks like.
+//! The executable: reads a vCenter's events; with `--test` only says what it finds there, with `--since=24h` prints what
+//! happened, with `--schema=CLASS` says what the data of an event looks like.
 
+use std::error::Error;
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use dispatch_driver_sdk::{Failure, Settings, run_or_test};
-use dispatch_driver_vcenter::{ABOUT, Written, payload_schema};
+use dispatch_driver_vcenter::{ABOUT, TestError, Written, payload_schema, print_since};
 
 fn main() -> ExitCode {
-    match schema() {
+    match schema().or_else(printed) {
         None => run_or_test(&ABOUT, dispatch_driver_vcenter::run, test),
         Some(Ok(found)) => match std::io::stdout().write_all(found.as_bytes()) {
             Ok(()) => ExitCode::SUCCESS,
@@ -32,8 +33,37 @@ fn schema() -> Option<Result<String, String>> {
     })
 }
 
+/// With `--test`: what was found.
 async fn test(written: Written) -> Result<String, Failure> {
     dispatch_driver_vcenter::test(written)
         .await
         .map_err(Failure::failed)
+}
+
+/// With `--since=24h`: what happened since, already printed.
+fn printed() -> Option<Result<String, String>> {
+    let mut settings = Settings::parse(std::env::args().skip(1)).ok()?;
+    let begin = settings.take("since")?;
+    // `--test --since=24h` prints too.
+    settings.take("test");
+    Some(print(&settings, &begin).map_err(|error| line(&error)))
+}
+
+fn print(settings: &Settings, begin: &str) -> Result<String, TestError> {
+    let written = settings.config::<Written>(ABOUT.keys)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut out = std::io::stdout().lock();
+    runtime.block_on(print_since(written, begin, &mut out))?;
+    Ok(String::new())
+}
+
+/// An error with its causes.
+fn line(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }

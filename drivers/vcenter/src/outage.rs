@@ -46,7 +46,7 @@ impl Outage {
 
 /// Whether somebody wants to know.
 pub(crate) fn is_wanted(event: &Event, selection: &Selection) -> bool {
-    selection.takes(event.ty(), None)
+    selection.takes_type(event.ty(), None)
 }
 
 /// The only events with our own clock in them: the server's cannot be asked.

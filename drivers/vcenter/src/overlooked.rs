@@ -11,10 +11,11 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
+use crate::content::Content;
 use crate::cursor::Cursor;
-use crate::feed::{Glimpse, first_page};
+use crate::feed::{Glimpse, History};
 use crate::selection::Selection;
-use crate::session::{Content, Session, SessionError};
+use crate::session::{Session, SessionError};
 
 /// How long the history may lag behind what the server shows.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -110,8 +111,10 @@ impl Overlooked {
                 break;
             }
             let middle = below + (found - below) / 2;
-            let page = first_page(session, content, middle, selection).await?;
-            match page.records.iter().any(|r| cursor.is_new(&r.id)) {
+            let history = History::open(session, content, Some(middle), selection).await?;
+            let page = history.next(session).await;
+            history.close(session).await?;
+            match page?.records.iter().any(|r| cursor.is_new(&r.id)) {
                 true => found = middle,
                 false => below = middle,
             }

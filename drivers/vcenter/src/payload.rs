@@ -19,6 +19,7 @@ pub fn payload_schema(name: &str) -> Option<Value> {
     let mut properties = properties(class, &mut structures);
     properties.insert("_type".to_owned(), json!({"const": class}));
     properties.insert("createdTime".to_owned(), time());
+    properties.insert("_inventory".to_owned(), inventory());
     Some(json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": class,
@@ -63,6 +64,18 @@ fn of_field(field: Field, structures: &mut BTreeMap<&'static str, Value>) -> Val
         true => json!({"type": "array", "items": one}),
         false => one,
     }
+}
+
+/// What the setting `enrich` adds.
+fn inventory() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "path": {"type": "string"},
+            "attributes": {"type": "object", "additionalProperties": {"type": "string"}},
+            "tags": {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}},
+        },
+    })
 }
 
 fn time() -> Value {
@@ -143,6 +156,24 @@ mod tests {
             let knows_vm = schema["properties"].get("vm").is_some();
             assert_eq!(misfit(&wrong, &schema, &schema, "").is_some(), knows_vm);
         }
+    }
+
+    #[test]
+    fn the_schemas_that_are_kept_are_those_that_are_printed() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas");
+        let mut kept = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let class = path.file_stem().unwrap().to_str().unwrap();
+            let printed = format!("{:#}\n", payload_schema(class).unwrap());
+            assert_eq!(
+                std::fs::read_to_string(&path).unwrap(),
+                printed,
+                "{class}: write it anew"
+            );
+            kept += 1;
+        }
+        assert!(kept >= 30, "{kept}");
     }
 
     #[test]

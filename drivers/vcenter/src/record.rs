@@ -11,6 +11,8 @@ use crate::xml::Element;
 
 /// What is kept of XML that had to be passed on as it is.
 const MAX_XML: usize = 64 * 1024;
+/// In place of the class when there is none to be seen.
+const UNREADABLE: &str = "Unreadable";
 
 /// One event as the server sent it, with what the driver itself must know of it.
 #[derive(Debug, Clone)]
@@ -54,12 +56,17 @@ impl Record {
         }
     }
 
+    /// Whether nothing of it could be read.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.class == UNREADABLE
+    }
+
     /// An answer that should hold one event and cannot be read at all.
     pub(crate) fn unreadable(text: &str) -> Self {
         Self {
             id: unreadable_id(text),
             key: None,
-            class: "Unreadable".to_owned(),
+            class: UNREADABLE.to_owned(),
             event_type_id: None,
             created: None,
             element: Element::default(),

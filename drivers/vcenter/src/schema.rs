@@ -121,6 +121,13 @@ pub(crate) fn is_a(class: &str, base: &str) -> bool {
     class == base || lineage(class).any(|(name, _)| name == base)
 }
 
+/// The event class of which this one is a special case; not the family (`VmEvent`) to which both belong.
+pub(crate) fn general(class: &str) -> Option<&'static str> {
+    let mut bases = lineage(class).skip(1).map(|(name, _)| name);
+    let (general, family) = (bases.next()?, bases.next()?);
+    (family != "Event").then_some(general)
+}
+
 /// All event classes.
 pub(crate) fn event_classes() -> impl Iterator<Item = &'static str> {
     TYPES.keys().copied().filter(|name| is_a(name, "Event"))

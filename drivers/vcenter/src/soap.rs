@@ -10,7 +10,7 @@ use quick_xml::escape::escape;
 use crate::xml::{Element, XmlError, parse};
 
 /// A reference to an object on the server.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Reference {
     /// Its type, for instance `EventManager`.
     pub(crate) ty: String,
@@ -98,20 +98,26 @@ impl fmt::Debug for Call {
 }
 
 /// What the server refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.shown())]
 pub(crate) struct Fault {
     /// Type of the detail, for instance `NotAuthenticated`.
     pub(crate) kind: String,
     /// The server's words.
     pub(crate) message: String,
+    /// The privilege the user lacks, and on which object.
+    pub(crate) lacks: Option<(String, Reference)>,
 }
 
 impl Fault {
     fn shown(&self) -> String {
-        match self.message.is_empty() {
-            true => self.kind.clone(),
-            false => format!("{} ({})", self.message, self.kind),
+        let lacks = self.lacks.as_ref().map(|(privilege, on)| {
+            let Reference { ty, value } = on;
+            format!("the user lacks the privilege {privilege} on {ty} {value}")
+        });
+        match lacks.or_else(|| (!self.message.is_empty()).then(|| self.message.clone())) {
+            None => self.kind.clone(),
+            Some(words) => format!("{words} ({})", self.kind),
         }
     }
     /// Whether the session is gone.
@@ -170,8 +176,14 @@ fn fault(element: &Element) -> Fault {
         d.xsi_type.clone().unwrap_or_else(|| name.to_owned())
     });
     let code = element.text_of("faultcode").unwrap_or("Fault");
+    let privilege = detail.and_then(|d| d.text_of("privilegeId"));
+    let object = detail.and_then(|d| d.child("object")).and_then(Reference::of);
+    let kind = kind.unwrap_or_else(|| code.rsplit(':').next().unwrap_or(code).to_owned());
+    // A session that has ended lacks every privilege; that is not worth a word.
+    let lacks = privilege.map(str::to_owned).zip(object);
     Fault {
-        kind: kind.unwrap_or_else(|| code.rsplit(':').next().unwrap_or(code).to_owned()),
+        lacks: lacks.filter(|_| kind == "NoPermission"),
+        kind,
         message: element.text_of("faultstring").unwrap_or_default().to_owned(),
     }
 }
@@ -216,6 +228,20 @@ mod tests {
         assert!(fault_of("collector-gone").is_gone());
         assert_eq!(fault_of("too-many-collectors").kind, "InvalidState");
         assert_eq!(fault_of("not-authenticated").to_string(), "NotAuthenticated");
+    }
+
+    #[test]
+    fn a_missing_right_is_named_with_its_object() {
+        let text = "<Envelope><Body><Fault><faultcode>ServerFaultCode</faultcode><faultstring/><detail>\
+            <NoPermissionFault><object type=\"Folder\">group-d1</object><privilegeId>System.View</privilegeId>\
+            </NoPermissionFault></detail></Fault></Body></Envelope>";
+        let Err(AnswerError::Fault(fault)) = answer(text) else {
+            panic!("a fault");
+        };
+        assert_eq!(
+            fault.to_string(),
+            "the user lacks the privilege System.View on Folder group-d1 (NoPermission)"
+        );
     }
 
     #[test]

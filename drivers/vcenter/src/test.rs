@@ -8,11 +8,15 @@ use dispatch_driver_sdk::SettingError;
 
 use crate::client::Client;
 use crate::config::{Config, Scheme, Written};
+use crate::content::Content;
 use crate::cursor::written;
+use crate::earlier::sees_sessions;
 use crate::event::Origin;
 use crate::feed::newest;
+use crate::inventory::find;
 use crate::record::Record;
-use crate::session::{Content, Session, SessionError};
+use crate::session::{Session, SessionError};
+use crate::severity::Severities;
 use crate::tls::TrustError;
 
 /// Events that are looked at for their rate.
@@ -59,7 +63,7 @@ impl From<TrustError> for TestError {
 struct Found {
     content: Content,
     ahead: Duration,
-    severities: usize,
+    severities: Severities,
     sees_sessions: bool,
     newest: Vec<Record>,
 }
@@ -71,30 +75,40 @@ pub async fn test(written: Written) -> Result<String, TestError> {
     let mut session = Session::new(client, &config.username, config.password.clone(), None);
     let found = look(&mut session, &config).await;
     session.close().await;
-    let server = config.address.source();
     match found {
         Ok(found) => Ok(told(&config, &found)),
-        Err(SessionError::LoginRefused(fault)) => Err(TestError::Refused {
-            server,
-            user: config.username,
-            reason: fault.to_string(),
-        }),
-        Err(error) => Err(TestError::Unusable {
-            server,
-            reason: error.to_string(),
-        }),
+        Err(error) => Err(TestError::of(error, &config)),
+    }
+}
+
+impl TestError {
+    /// Why there was no session with that server.
+    pub(crate) fn of(error: SessionError, config: &Config) -> Self {
+        let server = config.address.source();
+        match error {
+            SessionError::LoginRefused(fault) => Self::Refused {
+                server,
+                user: config.username.clone(),
+                reason: fault.to_string(),
+            },
+            error => Self::Unusable {
+                server,
+                reason: error.to_string(),
+            },
+        }
     }
 }
 
 async fn look(session: &mut Session, config: &Config) -> Result<Found, SessionError> {
     let mut content = session.connect().await?;
     if let Some(path) = &config.within {
-        content.root_folder = session.find(&content, path).await?;
+        content.root_folder = find(session, &content, path).await?;
     }
     let ahead = session.now() - Utc::now();
-    let severities = session.severities(&content).await?.len();
-    let sees_sessions = session.sees_sessions(&content).await?;
-    let newest = newest(session, &content, &config.selection, LOOKED_AT).await?;
+    let severities = Severities::read(session, &content).await?;
+    let sees_sessions = sees_sessions(session, &content).await?;
+    let mut newest = newest(session, &content, &config.selection, LOOKED_AT).await?;
+    newest.retain(|record| config.selection.takes(record, &severities));
     Ok(Found {
         content,
         ahead,
@@ -116,7 +130,7 @@ fn told(config: &Config, found: &Found) -> String {
     line("source", config.address.source());
     line("user", config.username.clone());
     line("clock", clock(found.ahead));
-    let severities = match found.severities {
+    let severities = match found.severities.len() {
         0 => "no: events go without a severity".to_owned(),
         n => format!("yes, of {n} kinds of events"),
     };

@@ -56,6 +56,22 @@ pub(crate) fn client_config(trust: &Trust) -> Result<ClientConfig, TrustError> {
     Ok(config)
 }
 
+/// Says what to do about a certificate that nobody who is trusted has signed: most vCenters have one of their own.
+fn explained(error: rustls::Error, certificate: &CertificateDer<'_>) -> rustls::Error {
+    let unsigned = matches!(
+        error,
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature)
+    );
+    if !unsigned {
+        return error;
+    }
+    let seen = hex(&Sha256::digest(certificate));
+    rustls::Error::General(format!(
+        "{error}: no authority that is trusted has signed the server's certificate; give its authority with --ca, or \
+         pin the certificate: --thumbprint={seen}, if that is really the server's"
+    ))
+}
+
 fn roots(roots: &Roots) -> Result<Option<RootCertStore>, TrustError> {
     let pem = match roots {
         Roots::Unchecked | Roots::Anybody => return Ok(None),
@@ -112,7 +128,9 @@ impl ServerCertVerifier for Verifier {
         }
         match &self.chain {
             Some(chain) => {
-                chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+                let checked =
+                    chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+                checked.map_err(|error| explained(error, end_entity))
             }
             None if end_entity.is_empty() => Err(CertificateError::BadEncoding.into()),
             None => Ok(ServerCertVerified::assertion()),

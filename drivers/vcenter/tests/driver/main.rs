@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
 mod driving;
+mod enrichment;
+mod faults;
 mod history;
 mod sessions;
 mod settings;
+mod trying;

@@ -87,6 +87,13 @@ async fn a_certificate_is_trusted_only_as_told() -> Result<()> {
         "BadSignature",
     )
     .await?;
+    for (flaw, why) in [("expired", "expired"), ("elsewhere", "not valid for name")] {
+        let Some(flawed) = Setting::new(&["-trace", "-cert", flaw]).await? else {
+            return Ok(());
+        };
+        let ca = format!("--ca={}", flawed.vcenter.ca().display());
+        is_refused(&flawed, &[&ca], why).await?;
+    }
     let wrong = format!("--thumbprint={}", "00".repeat(32));
     is_refused(
         &setting,
@@ -101,32 +108,6 @@ async fn a_certificate_is_trusted_only_as_told() -> Result<()> {
         "the server's certificate is not the pinned one",
     )
     .await?;
-    Ok(())
-}
-
-#[tokio::test]
-async fn settings_nobody_can_use_end_the_driver_with_one_line() -> Result<()> {
-    let Some(setting) = Setting::new(&[]).await? else {
-        return Ok(());
-    };
-    let table = [
-        (
-            "--scheme=x",
-            "--scheme: \"x\" is not one of dispatch, veba, router",
-        ),
-        ("--start=soon", "--start: \"soon\" is none of"),
-        (
-            "--ca=/no/such/file.pem",
-            "--ca: cannot read \"/no/such/file.pem\": No such file",
-        ),
-        ("--hots=x", "there is no setting --hots"),
-    ];
-    for (arg, message) in table {
-        let mut driver = setting.driver_with(&[arg], "x")?;
-        let status = driver.ended(SOON).await?;
-        assert_eq!(status.code(), Some(1), "{arg}");
-        assert!(driver.stderr().contains(message), "{arg}: {}", driver.stderr());
-    }
     Ok(())
 }
 
@@ -212,6 +193,48 @@ async fn only_what_is_asked_for_is_read() -> Result<()> {
 }
 
 #[tokio::test]
+async fn only_events_of_the_users_and_severities_asked_for_are_read() -> Result<()> {
+    let Some(setting) = Setting::new(&["-trace"]).await? else {
+        return Ok(());
+    };
+    let args = [
+        "--users=LAB\\alice,LAB\\bob",
+        "--except-users=lab\\BOB",
+        "--severities=warning,error",
+    ];
+    let mut driver = setting.driver(&args)?;
+    setting.ready(&mut driver).await?;
+
+    let posted = [
+        ("alice", "VmFailedToPowerOnEvent", ""),
+        ("alice", "VmPoweredOnEvent", ""),
+        ("alice", "EventEx", "&eventTypeId=esx.problem.a&severity=warning"),
+        ("alice", "EventEx", "&eventTypeId=esx.audit.b&severity=info"),
+        ("bob", "VmFailedToPowerOnEvent", ""),
+        ("carol", "VmFailedToPowerOnEvent", ""),
+        ("alice", "VmFailedToSuspendEvent", ""),
+    ];
+    for (user, class, more) in posted {
+        let hook = format!("storm?n=2&user=LAB%5C{user}&type={class}{more}");
+        setting.vcenter.ctl(&hook).await?;
+    }
+
+    setting
+        .until(&driver, "the last of them", |hub| {
+            types(hub).contains("vm.failed.to.suspend")
+        })
+        .await?;
+    let want = ["vm.failed.to.power.on", "esx.problem.a", "vm.failed.to.suspend"];
+    assert_eq!(types(&setting.hub), want.map(str::to_owned).into());
+    let asked = setting.vcenter.log();
+    assert!(
+        asked.contains("<userList>LAB\\alice</userList>") && asked.contains("<category>error</category>"),
+        "asked of the server too"
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn subscriptions_made_for_other_drivers_find_the_types_they_know() -> Result<()> {
     let table = [
         (
@@ -243,43 +266,6 @@ async fn subscriptions_made_for_other_drivers_find_the_types_they_know() -> Resu
                 types(hub).contains(class) && types(hub).contains(extended)
             })
             .await?;
-    }
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_test_of_the_settings_says_what_is_there_or_why_nothing_is() -> Result<()> {
-    let Some(setting) = Setting::new(&[]).await? else {
-        return Ok(());
-    };
-    setting.vcenter.ctl("storm?n=7&type=VmSuspendedEvent").await?;
-    let ca = format!("--ca={}", setting.vcenter.ca().display());
-
-    let mut good = setting.driver_with(&["--test", &ca], setting.vcenter.credentials().1)?;
-    let mut refused = setting.driver_with(&["--test", &ca], "wr&ng")?;
-    let mut untrusted = setting.driver_with(&["--test"], "never sent")?;
-    let mut nobody = setting.driver_by("127.0.0.1:1", &["--test", &ca], "x")?;
-
-    assert!(good.ended(SOON).await?.success(), "{}", good.stderr());
-    let said = good.stdout();
-    for part in [
-        "server    VMware vCenter Server",
-        "clock     as here",
-        "events    newest 20",
-        "dispatch  vm.suspended  VirtualMachine/vm-57  id ",
-        "veba      com.vmware.vsphere.VmSuspendedEvent.v0",
-        "router    com.vmware.event.router/event  VmSuspendedEvent",
-    ] {
-        assert!(said.contains(part), "{part:?} in {said}");
-    }
-    assert_eq!(setting.client.sessions()?, Vec::<String>::new());
-    for (tried, why) in [
-        (&mut refused, "is there and refuses admin: "),
-        (&mut untrusted, "UnknownIssuer"),
-        (&mut nobody, "Connection refused"),
-    ] {
-        assert_eq!(tried.ended(SOON).await?.code(), Some(1));
-        assert!(tried.stderr().contains(why), "{}", tried.stderr());
     }
     Ok(())
 }
