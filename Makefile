@@ -39,6 +39,9 @@ soak:
 		cargo nextest run --profile soak -p dispatch-cli --test kill_cycles --no-capture
 	RUN_KILLS=$(or $(RUN_KILLS),50) DISPATCH_BINARY=$(abspath $(TARGET))/release/dispatch \
 		cargo nextest run --profile soak -p dispatch-cli --test runs_survive_kills --no-capture
+	cargo build -p dispatch-driver-vcenter
+	VCENTER_OUTAGE_SECONDS=600 VCENTER_OUTAGE_EVENTS=60000 cargo nextest run --profile soak -p dispatch-cli \
+		--test vcenter_end_to_end --no-capture -E 'test(all_events_of_a_vcenter_that_was_away)'
 	cargo test --release -p dispatch-simulation --test soak -- --ignored --nocapture as_many_seeds
 
 ## One simulated world and its whole story: make seed SEED=4711

@@ -38,9 +38,11 @@ pub enum Filter {
 }
 
 impl Filter {
-    /// An exact match of `type`: what `eventType` is short for.
-    pub fn exact_type(ty: impl Into<String>) -> Self {
-        Self::Exact(BTreeMap::from([("type".to_owned(), ty.into())]))
+    /// What `eventType` is short for: the type itself, or a special case of it. A driver says of a special case what
+    /// it is one of in the extension `supertype`: `drs.vm.powered.on` is a `vm.powered.on`.
+    pub fn of_type(ty: &str) -> Self {
+        let exact = |name: &str| Self::Exact(BTreeMap::from([(name.to_owned(), ty.to_owned())]));
+        Self::Any(vec![exact("type"), exact("supertype")])
     }
 }
 

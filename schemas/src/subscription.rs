@@ -21,7 +21,9 @@ use crate::{DeliverySettings, DeliveryState, Filter, Invalid, SinkSettings, Stat
 pub struct Subscription {
     /// Unique per organization.
     pub name: String,
-    /// Short for the filter `{"exact": {"type": …}}`: letters, digits, `_`, `-`, `.`; at most 128.
+    /// Events of this type, and those whose extension `supertype` names it as what they are a special case of: short
+    /// for the filter `{"any": [{"exact": {"type": …}}, {"exact": {"supertype": …}}]}`. Letters, digits, `_`, `-`,
+    /// `.`; at most 128.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event_type: Option<String>,
     /// CloudEvents Subscriptions API filters; all must match.
@@ -98,7 +100,7 @@ pub struct FiltersFrom {
 impl Subscription {
     /// All filters an event must match: `eventType` first, then `filters`.
     pub fn all_filters(&self) -> Vec<Filter> {
-        let by_type = self.event_type.as_deref().map(Filter::exact_type);
+        let by_type = self.event_type.as_deref().map(Filter::of_type);
         by_type.into_iter().chain(self.filters.iter().cloned()).collect()
     }
 }

@@ -45,7 +45,7 @@ fn every_document_of_the_batch_file_is_read() {
     }));
     assert_eq!(
         serde_json::to_value(subscription.all_filters()).unwrap(),
-        json!([{"exact": {"type": "ticker.tick"}}])
+        json!([{"any": [{"exact": {"type": "ticker.tick"}}, {"exact": {"supertype": "ticker.tick"}}]}])
     );
     taken::<BaseImage>(json!({
         "kind": "BaseImage", "name": "python3-base", "dockerUrl": "dispatchframework/python3-base:0.0.13",
