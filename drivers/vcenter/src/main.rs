@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use dispatch_driver_sdk::{Failure, Settings, run_or_test};
-use dispatch_driver_vcenter::{ABOUT, TestError, Written, payload_schema, print_since};
+use dispatch_driver_vcenter::{ABOUT, Written, payload_schema, print_since};
 
 fn main() -> ExitCode {
     match schema().or_else(printed) {
@@ -46,15 +46,16 @@ fn printed() -> Option<Result<String, String>> {
     let begin = settings.take("since")?;
     // `--test --since=24h` prints too.
     settings.take("test");
-    Some(print(&settings, &begin).map_err(|error| line(&error)))
+    Some(print(&settings, &begin))
 }
 
-fn print(settings: &Settings, begin: &str) -> Result<String, TestError> {
-    let written = settings.config::<Written>(ABOUT.keys)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+fn print(settings: &Settings, begin: &str) -> Result<String, String> {
+    let written: Written = settings.config(ABOUT.keys).map_err(|e| e.to_string())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| e.to_string())?;
     let mut out = std::io::stdout().lock();
-    runtime.block_on(print_since(written, begin, &mut out))?;
-    Ok(String::new())
+    let printed = runtime.block_on(print_since(written, begin, &mut out));
+    printed.map(|_| String::new()).map_err(|e| line(&e))
 }
 
 /// An error with its causes.

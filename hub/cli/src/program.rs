@@ -1,10 +1,11 @@
 //! Executables of drivers, as the command line runs them: without a hub.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use dispatch_contract::SecretString;
 use dispatch_driver_suite::Program;
+use serde_json::Value;
 
 /// How the executable of a driver type is called.
 const PREFIX: &str = "dispatch-driver-";
@@ -18,6 +19,9 @@ pub(crate) struct Settings {
     /// A secret as it comes to the driver: a variable of its environment; NAME alone takes it from this one's
     #[arg(long, value_name = "NAME[=VALUE]", value_parser = variable)]
     secret_env: Vec<Variable>,
+    /// A secret's file, as for `create secret`: its keys become variables; may be given several times
+    #[arg(long, value_name = "FILE")]
+    secret: Vec<PathBuf>,
 }
 
 /// A variable that cannot be printed.
@@ -38,14 +42,35 @@ fn variable(text: &str) -> Result<Variable, String> {
 
 impl Settings {
     /// That executable with these settings.
-    pub(crate) fn of(self, path: PathBuf) -> Program {
-        let secrets = self.secret_env.into_iter();
-        Program {
+    pub(crate) fn of(self, path: PathBuf) -> anyhow::Result<Program> {
+        let mut secrets = Vec::new();
+        for file in &self.secret {
+            secrets.extend(variables(file)?);
+        }
+        secrets.extend(self.secret_env);
+        Ok(Program {
             path,
             args: self.set.iter().map(|set| format!("--{set}")).collect(),
-            secrets: secrets.map(|Variable(name, value)| (name, value)).collect(),
-        }
+            secrets: secrets
+                .into_iter()
+                .map(|Variable(name, value)| (name, value))
+                .collect(),
+        })
     }
+}
+
+/// The keys of a secret as variables: `pass-word` is `PASS_WORD`. What stands in the file is in no error: it is secret.
+fn variables(file: &Path) -> anyhow::Result<Vec<Variable>> {
+    let place = file.display();
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {place}"))?;
+    let Ok(Value::Object(keys)) = serde_json::from_str(&text) else {
+        bail!("{place}: must be one JSON object: {{\"key\": \"value\"}}");
+    };
+    let variable = |(key, value): (String, Value)| match value {
+        Value::String(value) => Ok(Variable(key.to_uppercase().replace('-', "_"), value.into())),
+        _ => Err(anyhow!("{place}: {key} must be a text")),
+    };
+    keys.into_iter().map(variable).collect()
 }
 
 /// The executable of a driver type: beside this one, else where `PATH` has it.

@@ -69,7 +69,7 @@ pub(crate) async fn run(args: Args, format: Format) -> anyhow::Result<ExitCode> 
 }
 
 async fn check(said: Check, format: Format) -> anyhow::Result<()> {
-    let program = said.settings.of(named(&said.program)?);
+    let program = said.settings.of(named(&said.program)?)?;
     let world = Commands::new(program, said.trigger, said.malformed);
     let findings = match said.only.is_empty() {
         true => dispatch_driver_suite::check(world, said.patience).await?,
@@ -86,7 +86,7 @@ async fn check(said: Check, format: Format) -> anyhow::Result<()> {
 
 /// What it prints is printed, and how it ends is how this ends.
 async fn test(said: Test) -> anyhow::Result<ExitCode> {
-    let program = said.settings.of(named(&said.program)?);
+    let program = said.settings.of(named(&said.program)?)?;
     let mut command = program.command();
     command.arg("--test").kill_on_drop(true);
     let ended = command.status().await;

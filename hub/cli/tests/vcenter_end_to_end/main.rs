@@ -7,6 +7,7 @@ mod kills;
 mod night;
 mod outages;
 mod storms;
+mod trying;
 
 use std::time::Duration;
 
