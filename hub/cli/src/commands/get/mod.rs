@@ -49,8 +49,8 @@ struct Apis {
 
 #[derive(clap::Args)]
 struct Image {
-    /// Its name; all of them if not given
-    name: Option<String>,
+    #[command(flatten)]
+    named: Named,
     /// Show what the tools said when it was last built
     #[arg(long, requires = "name")]
     log: bool,
@@ -113,8 +113,8 @@ pub(crate) async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     let (kind, named): (&Kind, Named) = match args.what {
         What::Application(named) => (&APPLICATION, named),
         What::BaseImage(named) => (&BASE_IMAGE, named),
-        What::Image(Image { name, log: false }) => (&IMAGE, Named { name }),
-        What::Image(Image { name, log: true }) => return log(&name.unwrap_or_default(), session).await,
+        What::Image(Image { named, log: false }) => (&IMAGE, named),
+        What::Image(Image { named, log: true }) => return log(&named.name.unwrap_or_default(), session).await,
         What::Function(named) => (&FUNCTION, named),
         What::Subscription(named) => (&SUBSCRIPTION, named),
         What::Driver(named) => return driver(named, session).await,
