@@ -149,7 +149,9 @@ async fn an_api_destination_of_eventbridge_delivers_to_a_sink() -> Result<()> {
         ),
         (
             "no key",
-            stage.post(&driver, "", std::slice::from_ref(&json_type), &event("x")).await?,
+            stage
+                .post(&driver, "", std::slice::from_ref(&json_type), &event("x"))
+                .await?,
             401,
         ),
     ];

@@ -6,6 +6,7 @@ mod events;
 mod runs;
 
 use clap::Subcommand;
+use serde_json::Value;
 
 use crate::application;
 use crate::client::Route;
@@ -114,7 +115,9 @@ pub(crate) async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         What::Application(named) => (&APPLICATION, named),
         What::BaseImage(named) => (&BASE_IMAGE, named),
         What::Image(Image { named, log: false }) => (&IMAGE, named),
-        What::Image(Image { named, log: true }) => return log(&named.name.unwrap_or_default(), session).await,
+        What::Image(Image { named, log: true }) => {
+            return log(&named.name.unwrap_or_default(), session).await;
+        }
         What::Function(named) => (&FUNCTION, named),
         What::Subscription(named) => (&SUBSCRIPTION, named),
         What::Driver(named) => return driver(named, session).await,
