@@ -231,7 +231,8 @@ mod tests {
     #[test]
     fn whatever_a_function_answers_is_a_result_or_whose_fault_it_is() {
         use FunctionErrorKind::{Function, Input};
-        let table: [(u16, &str, &[u8], Result<&str, (FunctionErrorKind, &str)>); 9] = [
+        type Said = Result<&'static str, (FunctionErrorKind, &'static str)>;
+        let table: [(u16, &str, &[u8], Said); 9] = [
             (200, "application/json", b"{\"a\": 1}", Ok("{\"a\": 1}")),
             (200, "text/html", b"OK", Ok("\"OK\"")),
             (204, "", b"", Ok("null")),
