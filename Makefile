@@ -1,6 +1,6 @@
 # Two commands: `make run` and `make test`. The rest is for those who work on the code.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
-BINARIES := -p dispatch-cli -p dispatch-driver-cron -p dispatch-driver-vcenter -p dispatch-driver-webhook -p dispatch-driver-eventgrid
+BINARIES := -p dispatch-cli -p dispatch-driver-cron -p dispatch-driver-vcenter -p dispatch-driver-webhook -p dispatch-driver-eventgrid -p dispatch-sink-sandbox
 
 .PHONY: run test build peers lint deny unit doc soak seed bench clean
 

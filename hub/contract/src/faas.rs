@@ -91,6 +91,39 @@ pub struct Scale {
     pub concurrency: Option<usize>,
 }
 
+/// What one worker of a function may use of the machine, with all the processes it starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Thousandths of a processor core.
+    pub cpu: u32,
+    /// Processes and threads.
+    pub processes: u32,
+    /// Bytes of the largest file it writes.
+    pub file_size: u64,
+    /// Bytes of its scratch folder.
+    pub scratch: u64,
+    /// Files and sockets each process has open.
+    pub open_files: u64,
+    /// Whether it reaches the network.
+    pub network: bool,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            memory: 1 << 30,
+            cpu: 2000,
+            processes: 128,
+            file_size: 256 << 20,
+            scratch: 256 << 20,
+            open_files: 1024,
+            network: false,
+        }
+    }
+}
+
 /// A file of a function's source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceFile {

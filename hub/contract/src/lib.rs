@@ -21,7 +21,7 @@ pub use builder::EventBuilder;
 pub use delivery::{BackoffPolicy, DeliverySpec, DurationError, Order, Rate, parse_duration};
 pub use event::{Data, DataKind, Event, EventError, RESERVED_TYPE_PREFIX, ext};
 pub use faas::{
-    Faas, FaasError, FunctionError, FunctionErrorKind, FunctionSpec, Invocation, InvocationError,
+    Bounds, Faas, FaasError, FunctionError, FunctionErrorKind, FunctionSpec, Invocation, InvocationError,
     InvocationResult, Logs, Runtime, RuntimeState, Scale, SourceFile,
 };
 pub use headers::{CE_PREFIX, is_binary_mode, retry_after};
