@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::absent::{is_zero, null_is_default};
+use crate::absent::{is_false, is_zero, null_is_default};
+use crate::containment::{FunctionLimits, Protections};
 use crate::invalid::{Invalid, at_most};
 use crate::name::{check_reference, check_references};
 use crate::resource::resource;
@@ -68,6 +69,19 @@ pub struct Function {
     /// How many workers it has; what is absent is up to the engine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<FunctionScale>,
+    /// What its workers may use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<FunctionLimits>,
+    /// Whether it reaches the network; the hub must allow it.
+    #[serde(
+        default,
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "is_false"
+    )]
+    pub network: bool,
+    /// What contains it. Set by the hub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protections: Option<Protections>,
     /// Set by the hub.
     #[serde(
         default,
@@ -185,6 +199,7 @@ resource!(Function, "Function", "function",
             let problem = format!("must be 0 to {MAX_TIMEOUT} (milliseconds), not {}", function.timeout);
             return Err(Invalid::new("timeout", problem));
         }
+        function.limits.as_ref().map_or(Ok(()), FunctionLimits::check)?;
         function.scale.as_ref().map_or(Ok(()), FunctionScale::check)
     }
 );

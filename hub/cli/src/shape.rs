@@ -57,6 +57,18 @@ pub(crate) static FUNCTION: Shape = Object(&[
     ("secrets", Any),
     ("services", Any),
     ("timeout", Any),
+    (
+        "limits",
+        Object(&[
+            ("memory", Any),
+            ("cpu", Any),
+            ("processes", Any),
+            ("fileSize", Any),
+            ("scratch", Any),
+            ("openFiles", Any),
+        ]),
+    ),
+    ("network", Any),
     ("tags", TAGS),
 ]);
 

@@ -76,6 +76,8 @@ pub struct FunctionSpec {
     pub handler: String,
     /// How many instances it has.
     pub scale: Scale,
+    /// What it may use.
+    pub bounds: Bounds,
 }
 
 /// How many instances run a function, and when they go. What is `None` is up to the engine, and so are its own bounds.

@@ -14,6 +14,7 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::confinement::Confinement;
 use crate::group;
 use crate::launch::Launch;
 use crate::pool::Pool;
@@ -143,6 +144,9 @@ impl Process {
         if self.revisions().contains_key(&function.revision) {
             return Ok(());
         }
+        if let Confinement::Refused(reason) = &self.settings.confinement {
+            return Err(FaasError::Invalid(reason.clone()));
+        }
         let revision = function.revision;
         let deployed = self.open_pool(function).await.map_err(|error| match error {
             StartError::Invalid(reason) => FaasError::Invalid(reason),
@@ -187,6 +191,7 @@ impl Process {
             .map_err(|e| StartError::Unavailable(format!("cannot write the function's files: {e}")))?;
         let source = folder.path().join("source");
         let workers = self.settings.workers(&function.scale);
+        let limits = self.settings.limits(&function.bounds);
         let site = Site {
             found: &found,
             folder: folder.path(),
@@ -196,7 +201,7 @@ impl Process {
             name: &function.name,
             cache: &self.cache,
             notes: &self.notes,
-            limits: &self.settings.limits,
+            limits: &limits,
             concurrency: workers.concurrency,
         };
         let plan = tokio::select! {
@@ -213,7 +218,13 @@ impl Process {
             name: function.name,
             sockets: self.sockets.path().to_owned(),
             notes: self.notes.clone(),
-            limits: self.settings.limits,
+            limits,
+            readable: [folder.path().to_owned(), self.cache.clone()]
+                .into_iter()
+                .chain(function.dependencies.clone())
+                .collect(),
+            bounds: function.bounds,
+            confinement: self.settings.confinement.clone(),
         };
         let pool = Pool::open(launch, self.settings.clone(), workers, self.stop.child_token()).await?;
         Ok(Revision {

@@ -7,7 +7,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use dispatch_sink_sandbox::Cage;
+use rustix::process::{Pid, Signal, getpgid, kill_process_group};
 
 /// A process group that is killed when this is dropped.
 #[derive(Debug)]
@@ -15,6 +16,10 @@ pub(crate) struct Group {
     leader: Pid,
     note: PathBuf,
     alive: bool,
+    /// Ends those that left the group.
+    cage: Option<Cage>,
+    /// Processes of a worker that is called for the first time.
+    at_rest: Option<usize>,
 }
 
 impl Group {
@@ -28,7 +33,31 @@ impl Group {
             leader,
             note,
             alive: true,
+            cage: None,
+            at_rest: None,
         }
+    }
+
+    /// The same with what contains it.
+    pub(crate) fn within(mut self, cage: Option<Cage>) -> Self {
+        self.cage = cage;
+        self
+    }
+
+    /// The worker is ready: what runs now may go on running.
+    pub(crate) fn settle(&mut self) {
+        self.at_rest = self.cage.as_ref().and_then(Cage::processes);
+    }
+
+    /// Whether a call left processes behind, where they can be counted.
+    pub(crate) fn has_strays(&self) -> bool {
+        let now = self.cage.as_ref().and_then(Cage::processes);
+        now.zip(self.at_rest).is_some_and(|(now, at_rest)| now > at_rest)
+    }
+
+    /// Why the machine ended a process of it, if it did.
+    pub(crate) fn verdict(&self) -> Option<String> {
+        self.cage.as_ref().and_then(Cage::verdict)
     }
 
     /// The process that leads the group.
@@ -40,6 +69,9 @@ impl Group {
     pub(crate) fn kill(&mut self) {
         if std::mem::take(&mut self.alive) {
             kill(self.leader);
+            if let Some(cage) = &self.cage {
+                cage.kill();
+            }
             // The note may never have been written.
             fs::remove_file(&self.note).unwrap_or_default();
         }
@@ -50,6 +82,11 @@ impl Drop for Group {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Whether a process is of the group that `leader` leads.
+pub(crate) fn has(leader: Pid, process: Pid) -> bool {
+    getpgid(Some(process)).is_ok_and(|group| group == leader)
 }
 
 /// Kills the groups an earlier engine left behind, and forgets them.

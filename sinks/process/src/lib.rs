@@ -12,6 +12,7 @@
 //! process.
 
 mod build_log;
+mod confinement;
 mod engine;
 mod group;
 mod install;
@@ -28,6 +29,7 @@ mod wire;
 mod worker;
 
 pub use build_log::BuildLog;
+pub use confinement::Confinement;
 pub use engine::Process;
 pub use install::{InstallError, Installer};
 pub use runtime::single_file;

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dispatch_contract::Scale;
+use dispatch_contract::{Bounds, Scale};
+
+use crate::confinement::Confinement;
 
 /// The largest result of a call, in bytes of JSON.
 pub(crate) const MAX_RESULT: usize = 1024 * 1024;
@@ -29,8 +31,10 @@ pub struct Settings {
     pub timeout: Duration,
     /// Time a worker has to start and to load its function.
     pub load: Duration,
-    /// Limits of each worker process.
+    /// Limits of each worker process that is not contained.
     pub limits: Limits,
+    /// What workers are contained by.
+    pub confinement: Confinement,
 }
 
 /// Limits of a worker process, set before it loads the function.
@@ -71,6 +75,18 @@ impl Settings {
         }
     }
 
+    /// The limits of a function's processes: a heap leaves room for the rest of what a contained worker may have.
+    pub(crate) fn limits(&self, bounds: &Bounds) -> Limits {
+        let room = u32::try_from((bounds.memory / 4 * 3) >> 20).unwrap_or(u32::MAX);
+        match self.confinement {
+            Confinement::In(_) => Limits {
+                heap: self.limits.heap.min(room.max(1)),
+                ..self.limits
+            },
+            _ => self.limits,
+        }
+    }
+
     /// The usual settings, with everything below `folder`.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
@@ -83,6 +99,7 @@ impl Settings {
             timeout: Duration::from_secs(60),
             load: Duration::from_secs(30),
             limits: Limits::default(),
+            confinement: Confinement::default(),
         }
     }
 }

@@ -252,6 +252,7 @@ async fn dependencies_of_the_image_are_found() {
             }],
             handler: String::new(),
             scale: dispatch_contract::Scale::default(),
+            bounds: dispatch_contract::Bounds::default(),
         };
         within(30, stage.engine.deploy(spec)).await.unwrap();
         assert_eq!(stage.output(revision, json!(null)).await, json!("hi"));

@@ -179,8 +179,10 @@ impl Sandbox {
             landlock: self.machine.landlock > 0,
             seccomp: self.machine.seccomp,
             user,
-            // Landlock says what is seen; else folders keep saying it.
-            search: user.is_some() && self.bubblewrap.is_none() && self.machine.landlock > 0,
+            // Something else says what is seen; where nothing does, folders keep saying it.
+            search: user.is_some()
+                && self.machine.seccomp
+                && (self.bubblewrap.is_some() || self.machine.landlock > 0),
             stay_in_group: false,
             read,
             sockets: Vec::new(),

@@ -113,6 +113,19 @@ pub(crate) struct Args {
     #[arg(long, env = "DISPATCH_SERVER_JOURNAL_CHAIN", hide_env_values = true)]
     #[arg(value_parser = BoolishValueParser::new())]
     journal_chain: bool,
+    /// How functions are contained: best (with all this machine has), required (not at all rather than less), off
+    #[arg(
+        long,
+        value_name = "MODE",
+        env = "DISPATCH_SERVER_SANDBOX",
+        hide_env_values = true,
+        value_parser = dispatch_server::SandboxMode::parse
+    )]
+    sandbox: Option<dispatch_server::SandboxMode>,
+    /// Let functions that ask for it reach the network
+    #[arg(long, env = "DISPATCH_SERVER_FUNCTION_NETWORK", hide_env_values = true)]
+    #[arg(value_parser = BoolishValueParser::new())]
+    function_network: bool,
     /// Begin with an example, and print every run
     #[arg(long, env = "DISPATCH_SERVER_QUICKSTART", hide_env_values = true)]
     #[arg(value_parser = BoolishValueParser::new())]
@@ -156,6 +169,8 @@ pub(crate) async fn run(args: Args, inherited: Inherited) -> anyhow::Result<Exit
             insecure_no_auth: args.insecure_no_auth.then_some(true),
             plugins: args.plugins,
             quickstart: args.quickstart.then_some(true),
+            sandbox: args.sandbox,
+            function_network: args.function_network.then_some(true),
             drain: args.drain_timeout,
         },
     };

@@ -5,6 +5,7 @@
 //! hub runs; [`ServerConfig`] is what it came to; `change.rs` says what of it can change without a restart.
 
 mod change;
+mod containment;
 mod limits;
 mod live;
 mod quotas;
@@ -20,6 +21,7 @@ use dispatch_store::KeySource;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use change::Change;
+pub use containment::{FunctionSettings, SandboxMode, WorkerLimits};
 pub use limits::Limits;
 pub(crate) use live::LiveLimits;
 pub use quotas::{Most, OrganizationName, Quota, Quotas};
@@ -74,6 +76,10 @@ pub struct ServerConfig {
     pub quotas: Quotas,
     /// Processes that run functions.
     pub workers: Workers,
+    /// Whether functions are contained.
+    pub sandbox: SandboxMode,
+    /// What functions may use.
+    pub functions: FunctionSettings,
 }
 
 /// What the journal keeps; whichever comes first ends it. An event that is still owed is kept.
@@ -122,6 +128,8 @@ impl Default for ServerConfig {
             limits: Limits::default(),
             quotas: Quotas::default(),
             workers: Workers::default(),
+            sandbox: SandboxMode::default(),
+            functions: FunctionSettings::default(),
         }
     }
 }

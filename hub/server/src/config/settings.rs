@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{SecretKey, ServerConfig};
+use super::{SandboxMode, SecretKey, ServerConfig};
 
 /// Where a configuration comes from; it can be read as often as wanted.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -43,6 +43,10 @@ pub struct Overrides {
     pub insecure_no_auth: Option<bool>,
     /// `--plugins`.
     pub plugins: Option<PathBuf>,
+    /// `--sandbox`.
+    pub sandbox: Option<SandboxMode>,
+    /// `--function-network`.
+    pub function_network: Option<bool>,
     /// `--quickstart`.
     pub quickstart: Option<bool>,
     /// `--drain-timeout`.
@@ -114,6 +118,8 @@ impl ServerConfig {
         put(&mut self.journal_chain, overrides.journal_chain);
         put(&mut self.insecure_no_auth, overrides.insecure_no_auth);
         put(&mut self.quickstart, overrides.quickstart);
+        put(&mut self.sandbox, overrides.sandbox);
+        put(&mut self.functions.network, overrides.function_network);
         put(&mut self.limits.drain, overrides.drain);
         for (slot, said) in [
             (&mut self.gateway_tls_cert, overrides.gateway_tls_cert),
@@ -193,6 +199,15 @@ mod tests {
                 ["gateway-url", "https://", "line 2"],
             ),
             ("data: x\nlog: =x=y\n", ["log", "filter", "line 2"]),
+            ("sandbox: on\n", ["sandbox", "required", "line 1"]),
+            (
+                "functions:\n  maximum: {memory: 0}\n",
+                ["functions.maximum.memory", "nonzero", "line 2"],
+            ),
+            (
+                "functions: {default: {cpu: 0}}\n",
+                ["functions.default.cpu", "1024", "line 1"],
+            ),
             (
                 "quotas:\n  default:\n    events-per-second: 0\n",
                 ["quotas.default.events-per-second", "of at least 1", "line 3"],

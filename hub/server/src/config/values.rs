@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::de::{Error, Visitor};
-use serde::{Deserializer, Serializer};
+use serde::{Deserialize as _, Deserializer, Serializer};
 
 /// `PT0.2S`, `30s`, `1h`.
 pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
@@ -47,6 +47,17 @@ pub(super) fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result
         }
     }
     deserializer.deserialize_u64(Read)
+}
+
+/// Processor cores, such as 0.5.
+pub(super) fn cores<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    let cores = f64::deserialize(deserializer)?;
+    match (0.01..=1024.0).contains(&cores) {
+        true => Ok(Some(cores)),
+        false => Err(D::Error::custom(format!(
+            "{cores} is no number of cores: say 0.01 to 1024"
+        ))),
+    }
 }
 
 /// `https://hub.example.org` or the same with a path, without a slash at its end.

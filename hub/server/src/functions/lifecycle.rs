@@ -48,6 +48,10 @@ impl Functions {
         mut function: Function,
     ) -> Result<Function, ApiError> {
         check(&function)?;
+        self.0
+            .containment
+            .bounds(&function)
+            .map_err(ApiError::bad_request)?;
         let source = source_of(&function)
             .await?
             .ok_or_else(|| ApiError::bad_request("either source or sourceURL must be specified"))?;
@@ -55,6 +59,7 @@ impl Functions {
         function.faas_id = Some(revision);
         function.status = Some(Status::Initialized);
         (function.function_image_url, function.reason) = (None, None);
+        function.protections = None;
         let store = &self.0.store;
         store.put_source(revision, source).await?;
         let function = match store.create(organization, &function).await {
@@ -84,6 +89,10 @@ impl Functions {
         mut function: Function,
     ) -> Result<Function, ApiError> {
         check(&function)?;
+        self.0
+            .containment
+            .bounds(&function)
+            .map_err(ApiError::bad_request)?;
         let store = &self.0.store;
         let before = store.get::<Function>(organization, name).await?;
         let old = before.faas_id;
@@ -98,6 +107,7 @@ impl Functions {
         function.faas_id = Some(revision);
         function.status = Some(Status::Updating);
         (function.function_image_url, function.reason) = (None, None);
+        function.protections = None;
         store.put_source(revision, source).await?;
         let change = move |stored: &mut Function| {
             let same = stored.faas_id == old;
@@ -227,7 +237,9 @@ impl Functions {
             Err(reason) => (Status::Error, None, Some(vec![reason])),
         };
         let Build { id, revision, .. } = build;
+        let protections = self.0.containment.protections();
         let finish = move |function: &mut Function| {
+            function.protections = Some(protections);
             (function.status, function.function_image_url, function.reason) = (Some(status), url, reason);
             function.id == id && function.faas_id == Some(revision)
         };
@@ -284,6 +296,7 @@ impl Functions {
         let source = store.source(build.revision).await.map_err(|e| e.to_string())?;
         let source = source.ok_or("the source is gone: update the function with its source")?;
         let files = read_source(&source, single_file(&image.language)).map_err(|e| e.to_string())?;
+        let bounds = self.0.containment.bounds(&function)?;
         let spec = FunctionSpec {
             revision: build.revision,
             organization: build.organization.clone(),
@@ -293,6 +306,7 @@ impl Functions {
             source: files,
             handler: function.handler,
             scale: scale(function.scale.unwrap_or_default()),
+            bounds,
         };
         let permit = self.0.permits.acquire().await.map_err(|e| e.to_string())?;
         let mut tries = 0;

@@ -8,6 +8,7 @@
 mod again;
 mod api;
 mod cancelled;
+mod containment;
 mod exec;
 mod fetch;
 mod lifecycle;
@@ -40,6 +41,7 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use self::api::{ApiCall, Ended};
 use self::cancelled::Cancelled;
+pub(crate) use self::containment::Containment;
 pub(crate) use self::exec::Exec;
 pub(crate) use self::list::Listed;
 use self::ongoing::Ongoing;
@@ -75,6 +77,7 @@ struct Inner {
     log: Arc<dyn Log>,
     live: Live,
     engine: Arc<Process>,
+    containment: Containment,
     registry: Registry,
     ongoing: Ongoing,
     cancelled: Cancelled,
@@ -99,6 +102,7 @@ pub(crate) struct Ground {
     pub(crate) live: Live,
     /// The engine's folder and bounds.
     pub(crate) engine: Settings,
+    pub(crate) containment: Containment,
     pub(crate) limits: LiveLimits,
     pub(crate) shutdown: CancellationToken,
     pub(crate) tasks: TaskTracker,
@@ -107,14 +111,15 @@ pub(crate) struct Ground {
 impl Functions {
     /// Made before the router starts. Fails when the engine's folder cannot be used.
     pub(crate) fn new(foundation: &Foundation) -> std::io::Result<Self> {
+        let folder = foundation.config.data.join("functions");
+        std::fs::create_dir_all(&folder)?;
+        let folder = std::path::absolute(folder)?;
         Self::open(Ground {
+            containment: Containment::open(&foundation.config, &folder),
             store: foundation.store.clone(),
             log: Arc::clone(&foundation.log),
             live: foundation.live.clone(),
-            engine: foundation
-                .config
-                .workers
-                .settings(foundation.config.data.join("functions")),
+            engine: foundation.config.workers.settings(folder),
             limits: foundation.limits.clone(),
             shutdown: foundation.shutdown.clone(),
             tasks: foundation.tasks.clone(),
@@ -122,12 +127,17 @@ impl Functions {
     }
 
     pub(crate) fn open(ground: Ground) -> std::io::Result<Self> {
-        let engine = Arc::new(Process::open(ground.engine)?);
+        let settings = Settings {
+            confinement: ground.containment.confinement(),
+            ..ground.engine
+        };
+        let engine = Arc::new(Process::open(settings)?);
         Ok(Self(Arc::new(Inner {
             store: ground.store,
             log: ground.log,
             live: ground.live,
             engine,
+            containment: ground.containment,
             registry: Registry::default(),
             ongoing: Ongoing::default(),
             cancelled: Cancelled::default(),

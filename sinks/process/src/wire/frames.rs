@@ -10,6 +10,7 @@ use tokio::net::{UnixListener, UnixStream};
 
 use super::frame::HEAD;
 use super::{Answer, GreetError, WireError};
+use crate::group;
 use crate::launch::Launch;
 use crate::message::{self, MAX_ANSWER};
 
@@ -93,11 +94,12 @@ impl Socket {
         &self.path
     }
 
-    /// The connection of the process `pid`; others are hung up on.
-    async fn accept(&self, pid: Pid) -> std::io::Result<UnixStream> {
+    /// The connection of a process of the group that `leader` leads; others are hung up on.
+    async fn accept(&self, leader: Pid) -> std::io::Result<UnixStream> {
         loop {
             let (stream, _) = self.listener.accept().await?;
-            if stream.peer_cred()?.pid() == Some(pid.as_raw_nonzero().get()) {
+            let peer = stream.peer_cred()?.pid().and_then(Pid::from_raw);
+            if peer.is_some_and(|peer| group::has(leader, peer)) {
                 return Ok(stream);
             }
         }

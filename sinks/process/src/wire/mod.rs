@@ -10,9 +10,12 @@ mod http;
 mod lambda;
 mod owner;
 
+use std::path::Path;
+
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
 use dispatch_contract::{FunctionError, Invocation, Logs};
+use dispatch_sink_sandbox::Network;
 use rustix::process::Pid;
 use serde_json::value::RawValue;
 use tokio::process::Command;
@@ -103,6 +106,24 @@ impl Door {
             Speech::HttpEvent => http::Port::reserve().map(|p| Self::Http(p, http::Dialect::CloudEvent)),
             Speech::Lambda => lambda::Desk::open().map(Self::Lambda),
         }
+    }
+
+    /// The socket a contained worker must reach.
+    pub(crate) fn socket(&self) -> Option<&Path> {
+        match self {
+            Self::Frames(socket) => Some(socket.path()),
+            Self::Http(..) | Self::Lambda(_) => None,
+        }
+    }
+
+    /// The ports a contained worker must reach.
+    pub(crate) fn ports(&self) -> Option<Network> {
+        let (listen, connect) = match self {
+            Self::Frames(_) => return None,
+            Self::Http(port, _) => (vec![port.number()], vec![]),
+            Self::Lambda(desk) => (vec![], vec![desk.address().port()]),
+        };
+        Some(Network::Ports { listen, connect })
     }
 
     /// Tells the worker where the door is.

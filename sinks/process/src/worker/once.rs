@@ -19,9 +19,14 @@ pub(super) async fn call(launch: &Launch, invocation: &Invocation, deadline: Ins
         Ok(text) => text,
         Err(error) => return failed(InvocationError::Function(error)),
     };
-    let mut command = launch.command();
-    command.stdin(Stdio::piped());
-    let (mut process, pipes) = match Process::start_asking(launch, command) {
+    let started = launch
+        .command(None, None)
+        .map_err(|e| StartError::Unavailable(format!("cannot contain the worker: {e}")))
+        .and_then(|(mut command, cage)| {
+            command.stdin(Stdio::piped());
+            Process::start_asking(launch, command, cage)
+        });
+    let (mut process, pipes) = match started {
         Ok(started) => started,
         Err(StartError::Invalid(reason) | StartError::Unavailable(reason)) => {
             return failed(InvocationError::Function(message::system(reason)));

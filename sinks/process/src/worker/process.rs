@@ -6,7 +6,8 @@
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use dispatch_contract::Logs;
+use dispatch_contract::{FunctionError, Logs};
+use dispatch_sink_sandbox::Cage;
 use rustix::process::Pid;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
@@ -15,6 +16,7 @@ use super::StartError;
 use crate::group::Group;
 use crate::launch::Launch;
 use crate::logs::{Capture, Tap};
+use crate::message;
 
 /// How long a process may take to be gone after its group was killed, or after it hung up by itself.
 const GONE: Duration = Duration::from_millis(500);
@@ -65,8 +67,8 @@ pub(super) type Pipes = (ChildStdin, ChildStdout);
 
 impl Process {
     /// Starts a process whose output is log.
-    pub(super) fn start(launch: &Launch, command: Command) -> Result<Self, StartError> {
-        let mut process = Self::spawn(launch, command)?;
+    pub(super) fn start(launch: &Launch, command: Command, cage: Option<Cage>) -> Result<Self, StartError> {
+        let mut process = Self::spawn(launch, command, cage)?;
         let fail = |why: &dyn std::fmt::Display| unavailable(launch, "cannot read the output of", why);
         let pipe = process
             .child
@@ -79,15 +81,19 @@ impl Process {
     }
 
     /// Starts a process that is asked and answers on its standard streams.
-    pub(super) fn start_asking(launch: &Launch, command: Command) -> Result<(Self, Pipes), StartError> {
-        let mut process = Self::spawn(launch, command)?;
+    pub(super) fn start_asking(
+        launch: &Launch,
+        command: Command,
+        cage: Option<Cage>,
+    ) -> Result<(Self, Pipes), StartError> {
+        let mut process = Self::spawn(launch, command, cage)?;
         match (process.child.stdin.take(), process.child.stdout.take()) {
             (Some(stdin), Some(stdout)) => Ok((process, (stdin, stdout))),
             _ => Err(unavailable(launch, "cannot speak with", &"it has no pipes")),
         }
     }
 
-    fn spawn(launch: &Launch, mut command: Command) -> Result<Self, StartError> {
+    fn spawn(launch: &Launch, mut command: Command, cage: Option<Cage>) -> Result<Self, StartError> {
         let fail = |what: &str, why: &dyn std::fmt::Display| unavailable(launch, what, why);
         let mut child = command.spawn().map_err(|e| fail("cannot start", &e))?;
         let Some(leader) = child
@@ -97,7 +103,7 @@ impl Process {
         else {
             return Err(fail("cannot watch", &"it has no process id"));
         };
-        let group = Group::adopt(leader, &launch.notes);
+        let group = Group::adopt(leader, &launch.notes).within(cage);
         launch
             .limit(leader)
             .map_err(|e| fail("cannot set the limits of", &e))?;
@@ -116,6 +122,25 @@ impl Process {
     /// The process id.
     pub(super) fn leader(&self) -> Pid {
         self.group.leader()
+    }
+
+    /// It has loaded its function: what runs now may go on running.
+    pub(super) fn settle(&mut self) {
+        self.group.settle();
+    }
+
+    /// Whether a call left processes behind, where they can be counted.
+    pub(super) fn has_strays(&self) -> bool {
+        self.group.has_strays()
+    }
+
+    /// That the worker ended in the middle of a call, and why as far as that is known.
+    pub(super) fn died(&self, status: Option<ExitStatus>) -> FunctionError {
+        message::system(match (self.group.verdict(), status) {
+            (Some(verdict), _) => format!("the worker was ended during the call: {verdict}"),
+            (None, Some(status)) => format!("the worker ended during the call ({status})"),
+            (None, None) => "the worker closed its connection during the call".to_owned(),
+        })
     }
 
     /// Runs `work` to its end while emptying the pipes, unless the process ends first.

@@ -1,6 +1,5 @@
 //! A worker that loads its function once and is called on its wire.
 
-use std::process::ExitStatus;
 use std::time::Duration;
 
 use dispatch_contract::{FunctionError, Invocation, InvocationError, InvocationResult};
@@ -24,14 +23,19 @@ impl Warm {
     pub(super) async fn start(launch: &Launch, patience: Duration) -> Result<Self, StartError> {
         let door = Door::open(launch)
             .map_err(|e| StartError::Unavailable(format!("cannot listen for the worker: {e}")))?;
-        let mut command = launch.command();
+        let (mut command, cage) = launch
+            .command(door.socket(), door.ports())
+            .map_err(|e| StartError::Unavailable(format!("cannot contain the worker: {e}")))?;
         door.announce(&mut command);
-        let mut process = Process::start(launch, command)?;
+        let mut process = Process::start(launch, command, cage)?;
         let greet = door.greet(launch, process.leader());
         let mut output = Output::default();
         let driven = timeout(patience, process.drive(&mut output, greet)).await;
         let why = match driven {
-            Ok(Driven::Done(Ok(wire))) => return Ok(Self { wire, process }),
+            Ok(Driven::Done(Ok(wire))) => {
+                process.settle();
+                return Ok(Self { wire, process });
+            }
             Ok(Driven::Done(Err(GreetError::Refused(why)))) => why,
             Ok(Driven::Done(Err(GreetError::Lost(why)))) => {
                 let status = process.hung_up().await;
@@ -58,8 +62,11 @@ impl Warm {
         let Answer { result, logs, retire } = match driven {
             Some(Driven::Done(Ok(answer))) => answer,
             Some(Driven::Done(Err(WireError::TooLong(length)))) => lost(message::too_long(length)),
-            Some(Driven::Done(Err(WireError::Closed))) => lost(died(self.process.hung_up().await)),
-            Some(Driven::Ended(status)) => lost(died(Some(status))),
+            Some(Driven::Done(Err(WireError::Closed))) => {
+                let status = self.process.hung_up().await;
+                lost(self.process.died(status))
+            }
+            Some(Driven::Ended(status)) => lost(self.process.died(Some(status))),
             None => {
                 self.process.kill();
                 self.process.drain(&mut output);
@@ -70,6 +77,7 @@ impl Warm {
                 };
             }
         };
+        let retire = retire || self.process.has_strays();
         if retire {
             self.process.kill();
         }
@@ -113,8 +121,9 @@ impl Warm {
     /// The worker hung up on a call: how that call ended. Nothing of it is left.
     pub(crate) async fn lost(&mut self) -> InvocationError {
         let status = self.process.hung_up().await;
+        let error = self.process.died(status);
         self.process.kill();
-        InvocationError::Function(died(status))
+        InvocationError::Function(error)
     }
 
     /// Kills the group.
@@ -142,11 +151,4 @@ fn lost(error: FunctionError) -> Answer {
         retire: true,
         ..Answer::failed(error)
     }
-}
-
-fn died(status: Option<ExitStatus>) -> FunctionError {
-    message::system(match status {
-        Some(status) => format!("the worker ended during the call ({status})"),
-        None => "the worker closed its connection during the call".to_owned(),
-    })
 }

@@ -90,6 +90,7 @@ impl Stage {
                 .collect(),
             handler: handler.into(),
             scale: self.scale,
+            bounds: dispatch_contract::Bounds::default(),
         };
         within(120, self.engine.deploy(spec)).await.map(|()| revision)
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
+use super::limits::Limits;
 use super::read_json;
 use crate::source;
 
@@ -48,6 +49,8 @@ pub(super) struct Function {
     /// Calls one worker takes at a time, where its language can
     #[arg(long, value_name = "N")]
     concurrency: Option<u32>,
+    #[command(flatten)]
+    limits: Limits,
 }
 
 impl Function {
@@ -87,6 +90,7 @@ impl Function {
                 body["scale"][key] = json!(said);
             }
         }
+        self.limits.put_into(&mut body);
         if !self.services.is_empty() {
             body["services"] = json!(self.services);
         }

@@ -4,6 +4,7 @@ mod api;
 mod driver;
 mod function;
 mod image;
+mod limits;
 mod secret;
 mod subscription;
 
@@ -48,7 +49,7 @@ enum What {
     /// An image: a base image with dependencies
     Image(image::Image),
     /// A function, from a file or a folder
-    Function(function::Function),
+    Function(Box<function::Function>),
     /// An API: an HTTP route in front of a function
     Api(Box<api::Api>),
     /// A secret, from a JSON file of texts
