@@ -38,6 +38,8 @@ pub(super) fn npm(manifest: &str, folder: &Path) -> Result<Command, InstallError
     let quiet = [
         "install",
         "--omit=dev",
+        // What a folder of this machine holds is copied: a function sees nothing outside of its packages.
+        "--install-links",
         "--no-audit",
         "--no-fund",
         "--no-progress",
