@@ -77,13 +77,16 @@ impl Stage {
         Ok(())
     }
 
-    /// What arrived of a driver, in order, without date and seconds: `09:10`.
+    /// What arrived of a driver, by its time and without date and seconds: `09:10`. Deliveries overtake one another.
     fn ticks(&self, name: &str) -> Vec<String> {
         let source = format!("/dispatch/cron/{name}");
         let arrivals = self.target.arrivals();
         let of_it = arrivals.iter().filter(|arrival| arrival.event.source() == source);
-        of_it
-            .map(|arrival| arrival.event.time().unwrap().format("%H:%M").to_string())
+        let mut times: Vec<_> = of_it.map(|arrival| arrival.event.time().unwrap()).collect();
+        times.sort_unstable();
+        times
+            .iter()
+            .map(|time| time.format("%H:%M").to_string())
             .collect()
     }
 

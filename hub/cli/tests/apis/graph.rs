@@ -97,19 +97,21 @@ async fn a_stop_lets_calls_that_are_under_way_end() -> Result<()> {
     let mut stage = Stage::with(&[]).await?;
     stage.write(
         "wait.py",
-        "import time\n\ndef handle(ctx, payload):\n    open(payload[\"file\"], \"w\").close()\n    time.sleep(1)\n    return \"done\"\n",
+        "import time\n\ndef handle(ctx, payload):\n    time.sleep(3)\n    return \"done\"\n",
     )?;
     stage
         .hub
         .ok(&["create", "function", "wait", "./wait.py", "--image", "python3"])?;
     stage.api("wait wait --method POST --path /wait")?;
-    let file = stage.hub.scratch().join("began");
-    let request = stage.ask("POST /dispatch/wait").json(&json!({"file": file}));
+    let request = stage.ask("POST /dispatch/wait").json(&json!({}));
 
     let call = tokio::spawn(told(request));
     stage
         .hub
-        .until("the call is under way", PATIENCE, |_| Ok(file.exists()))
+        .until("the call is under way", PATIENCE, |hub| {
+            let runs = hub.json(&["get", "runs", "wait"])?;
+            Ok(runs.as_array().is_some_and(|runs| !runs.is_empty()))
+        })
         .await?;
     let (status, log) = stage.hub.stop(Duration::from_secs(30)).await?;
 

@@ -74,7 +74,9 @@ async fn every_provider_s_web_hook_arrives_at_a_sink_and_nothing_else_does() -> 
             stage.post(&driver, "", &other_type, sender.body).await?,
         ];
         let (flooded, grown) = stage.flood(&driver).await?;
-        answers.push(flooded.unwrap_or(413));
+        // The driver says 413 and hangs up: whoever is still sending may only hear that.
+        let cut_off = matches!(flooded, None | Some(413 | 502));
+        answers.push(if cut_off { 413 } else { flooded.unwrap_or_default() });
         stage.rotate(&driver, &json!({"secret": NEW}))?;
         until("the old secret is of no use", PATIENCE, async || {
             Ok(post(OLD, now(), sender.body).await? == 401)
