@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use dispatch_fixtures::hub::Hub;
+use dispatch_fixtures::process::runs_from;
 use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -129,7 +130,7 @@ async fn functions_are_created_called_changed_and_deleted() -> Result<()> {
     write(
         &hub,
         "changed.py",
-        "import os\ndef handle(ctx, payload): return os.getpid()\n",
+        "import os\ndef handle(ctx, payload): return os.path.dirname(__file__)\n",
     )?;
     let yaml = "kind: Function\nname: py\nimage: python3\nhandler: changed.handle\nsourcePath: changed.py\ntags: [{key: role, value: updated}]\n";
     write(&hub, "update.yaml", yaml)?;
@@ -143,15 +144,17 @@ async fn functions_are_created_called_changed_and_deleted() -> Result<()> {
         (&json!("READY"), &json!("updated"))
     );
     ensure!(after["faasId"] != before["faasId"], "{after}");
-    let worker = exec(&hub, "py", &[])?["output"].to_string();
-    let process = std::path::PathBuf::from(format!("/proc/{worker}"));
-    ensure!(process.exists(), "{worker}");
+    // Its own number says nothing outside its sandbox; its folder is in its command line.
+    let answered = exec(&hub, "py", &[])?["output"].clone();
+    let source = std::path::Path::new(answered.as_str().unwrap_or_default());
+    let folder = source.parent().unwrap_or(source).to_string_lossy();
+    ensure!(runs_from(&folder), "{folder}");
 
     // Its runs go with a function, and its processes
     ensure!(count(&hub, &["get", "runs", "py"])? == 2);
     hub.ok(&["delete", "function", "py"])?;
     assert_eq!(count(&hub, &["get", "runs", "py"])?, 0);
-    hub.until("its worker is gone", PATIENCE, |_| Ok(!process.exists()))
+    hub.until("its worker is gone", PATIENCE, |_| Ok(!runs_from(&folder)))
         .await?;
     let gone = hub.cli(&["exec", "py"])?;
     assert_eq!(

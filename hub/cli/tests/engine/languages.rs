@@ -1,6 +1,7 @@
 //! A function in each language: by `exec` and by event, its logs, its errors, its secrets.
 
 use anyhow::Result;
+use dispatch_fixtures::process::runs_from;
 use serde_json::{Value, json};
 
 use crate::bench::Bench;
@@ -262,12 +263,4 @@ async fn a_folder_holds_several_handlers_and_a_change_leaves_no_worker_behind() 
         0
     );
     Ok(())
-}
-
-/// Whether a process has the folder in its command line.
-fn runs_from(folder: &str) -> bool {
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
-        .any(|line| line.windows(folder.len()).any(|part| part == folder.as_bytes()))
 }
