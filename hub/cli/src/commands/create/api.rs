@@ -39,7 +39,7 @@ pub(super) struct Api {
     /// Let scripts of all sites call it
     #[arg(long)]
     cors: bool,
-    /// Let scripts of these sites call it, such as https://shop.example.org
+    /// Let scripts of these sites call it, such as `https://shop.example.org`
     #[arg(long = "cors-origin", value_name = "ORIGIN", value_delimiter = ',')]
     cors_origins: Vec<String>,
     /// Who may call: public, api-key, basic, jwt, hmac
