@@ -6,6 +6,7 @@
 // It prints what it measured.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
@@ -77,16 +78,18 @@ impl Stage {
         Ok(())
     }
 
-    /// What arrived of a driver, by its time and without date and seconds: `09:10`. Deliveries overtake one another.
+    /// What arrived of a driver, by its time and without date and seconds: `09:10`. Deliveries overtake one another, and a hub that is
+    /// killed may repeat one: an event counts once.
     fn ticks(&self, name: &str) -> Vec<String> {
         let source = format!("/dispatch/cron/{name}");
         let arrivals = self.target.arrivals();
         let of_it = arrivals.iter().filter(|arrival| arrival.event.source() == source);
-        let mut times: Vec<_> = of_it.map(|arrival| arrival.event.time().unwrap()).collect();
-        times.sort_unstable();
-        times
+        let events: BTreeSet<_> = of_it
+            .map(|arrival| (arrival.event.time().unwrap(), arrival.event.id().to_owned()))
+            .collect();
+        events
             .iter()
-            .map(|time| time.format("%H:%M").to_string())
+            .map(|(time, _)| time.format("%H:%M").to_string())
             .collect()
     }
 

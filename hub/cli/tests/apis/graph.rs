@@ -97,7 +97,7 @@ async fn a_stop_lets_calls_that_are_under_way_end() -> Result<()> {
     let mut stage = Stage::with(&[]).await?;
     stage.write(
         "wait.py",
-        "import time\n\ndef handle(ctx, payload):\n    time.sleep(3)\n    return \"done\"\n",
+        "import time\n\ndef handle(ctx, payload):\n    time.sleep(1)\n    return \"done\"\n",
     )?;
     stage
         .hub

@@ -206,7 +206,7 @@ mod tests {
             ),
             (
                 "functions: {default: {cpu: 0}}\n",
-                ["functions.default.cpu", "1024", "line 1"],
+                ["functions.default", "cpu", "line 1"],
             ),
             (
                 "quotas:\n  default:\n    events-per-second: 0\n",

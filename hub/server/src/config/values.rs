@@ -55,7 +55,7 @@ pub(super) fn cores<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
     match (0.01..=1024.0).contains(&cores) {
         true => Ok(Some(cores)),
         false => Err(D::Error::custom(format!(
-            "{cores} is no number of cores: say 0.01 to 1024"
+            "cpu: {cores} is no number of cores: say 0.01 to 1024"
         ))),
     }
 }
