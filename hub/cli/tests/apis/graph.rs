@@ -103,6 +103,12 @@ async fn a_stop_lets_calls_that_are_under_way_end() -> Result<()> {
         .hub
         .ok(&["create", "function", "wait", "./wait.py", "--image", "python3"])?;
     stage.api("wait wait --method POST --path /wait")?;
+    stage
+        .hub
+        .until("the function is READY", PATIENCE, |hub| {
+            Ok(hub.json(&["get", "function", "wait"])?["status"] == "READY")
+        })
+        .await?;
     let request = stage.ask("POST /dispatch/wait").json(&json!({}));
 
     let call = tokio::spawn(told(request));
