@@ -18,16 +18,16 @@ const SECRET: &str = "It is a secret to everybody";
 
 /// A request to a door.
 #[derive(Clone)]
-struct Delivery {
-    path: &'static str,
-    headers: Vec<(&'static str, String)>,
-    body: String,
+pub(crate) struct Delivery {
+    pub(crate) path: &'static str,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: String,
 }
 
 /// A driver that listens, and how its provider makes a delivery of an event and its number.
 pub(crate) struct Door {
     program: Program,
-    deliver: fn(&Value) -> Delivery,
+    deliver: Box<dyn Fn(&Value) -> Delivery + Send>,
     event: fn(usize) -> Value,
     /// Whether it keeps a body that is no JSON, as an event like any other: its provider would drop what is refused.
     keeps_all: bool,
@@ -92,10 +92,14 @@ pub(crate) fn api_destination() -> Result<Door> {
 }
 
 impl Door {
-    fn new(program: Program, deliver: fn(&Value) -> Delivery, event: fn(usize) -> Value) -> Result<Self> {
+    pub(crate) fn new(
+        program: Program,
+        deliver: impl Fn(&Value) -> Delivery + Send + 'static,
+        event: fn(usize) -> Value,
+    ) -> Result<Self> {
         Ok(Self {
             program,
-            deliver,
+            deliver: Box::new(deliver),
             event,
             keeps_all: false,
             senders: Senders::default(),
@@ -112,11 +116,16 @@ impl Door {
     }
 
     /// What the door says to a delivery that it must not take.
-    async fn hears(&self, what: &str, delivery: &Delivery) -> Result<()> {
-        let place = self.senders.place().context("the driver listens nowhere")?;
-        let status = post(&self.client, &place, delivery).await?.0;
+    pub(crate) async fn hears(&self, what: &str, delivery: &Delivery) -> Result<()> {
+        let status = self.said(delivery).await?;
         ensure!(!status.is_success(), "it said {status} to {what}");
         Ok(())
+    }
+
+    /// What the door says to one delivery, which is not repeated.
+    pub(crate) async fn said(&self, delivery: &Delivery) -> Result<StatusCode> {
+        let place = self.senders.place().context("the driver listens nowhere")?;
+        Ok(post(&self.client, &place, delivery).await?.0)
     }
 }
 

@@ -6,6 +6,7 @@
 mod careless;
 mod doors;
 mod examples;
+mod topic;
 mod trials;
 mod worlds;
 
@@ -65,6 +66,11 @@ async fn aws_keeps_it_with_another_emulator_too() -> Result<()> {
 #[tokio::test]
 async fn aws_keeps_it_as_an_api_destination_too() -> Result<()> {
     holds(Some(doors::api_destination()?)).await
+}
+
+#[tokio::test]
+async fn aws_keeps_it_as_a_subscriber_of_sns_too() -> Result<()> {
+    holds(Some(topic::Topic::new().await?)).await
 }
 
 #[tokio::test]
