@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dispatch_contract::{Event, parse_duration};
-use dispatch_driver_sdk::{Key, SecretString, SettingError};
+use dispatch_driver_sdk::{ExposeSecret as _, Key, SecretString, SettingError};
 
 use crate::credential::Credential;
 use crate::guard::{Guard, Secret};
@@ -84,6 +84,15 @@ pub struct Config {
     authority: Option<String>,
     lock_duration: Option<String>,
     source: Option<String>,
+}
+
+impl Config {
+    /// The first of the shared secrets, which a sender may know.
+    pub(crate) fn first_secret(&self) -> Option<SecretString> {
+        let all = self.shared_secret.as_ref()?.expose_secret();
+        let first = all.split(',').map(str::trim).find(|secret| !secret.is_empty())?;
+        Some(first.to_owned().into())
+    }
 }
 
 /// Checked settings: a web hook, a subscription to pull from, or both.

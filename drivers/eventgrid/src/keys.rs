@@ -116,6 +116,11 @@ impl Keys {
         self.known(name).ok_or(KeyError::Unknown)
     }
 
+    /// How many the issuer has now; those that are kept stay as they are.
+    pub(crate) async fn count(&self) -> Result<usize, KeyError> {
+        self.read().await.map(|keys| keys.len())
+    }
+
     fn known(&self, name: &str) -> Option<DecodingKey> {
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner).clone();
         let is_fresh = held.since.is_some_and(|since| since.elapsed() < KEPT_FOR);

@@ -5,7 +5,8 @@
 //! drop an event (`web_hook`); of a subscription an event is acknowledged after that, and its lock renewed until then
 //! (`round`). What can be no event is kept in one that holds it (`event`), so it takes nothing else along.
 //!
-//! Who may send is in `guard`, Entra's tokens are in `token` and `keys`. Read `delivery` for what a request is.
+//! Who may send is in `guard`, Entra's tokens are in `token` and `keys`, `--test` is in `trial`. Read `delivery` for what
+//! a request is.
 
 mod config;
 mod credential;
@@ -18,12 +19,14 @@ mod pull;
 mod round;
 mod rs256;
 mod token;
+mod trial;
 mod web;
 mod web_hook;
 
 use dispatch_driver_sdk::{About, Context, Failure};
 
 pub use config::{Config, Plan};
+pub use trial::test;
 
 /// What this driver is.
 pub const ABOUT: About = About {
@@ -31,16 +34,6 @@ pub const ABOUT: About = About {
     summary: "Turns what Azure Event Grid delivers into events.",
     keys: config::KEYS,
 };
-
-/// `--test`: whether the settings fit together, and what they are for. Nobody is called.
-pub async fn test(config: Config) -> Result<String, Failure> {
-    let plan = Plan::try_from(config)?;
-    let hook = plan.guard.map(|_| "deliveries to the driver's url are taken\n");
-    let pull = plan
-        .pull
-        .map(|_| "events are pulled from the subscription, which is not asked now\n");
-    Ok([hook, pull].into_iter().flatten().collect())
-}
 
 /// The driver: serves its web hook, pulls from its subscription, or both.
 pub async fn drive(config: Config, context: Context) -> Result<(), Failure> {

@@ -57,6 +57,11 @@ impl Tokens {
         }
     }
 
+    /// The keys by which they are known.
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
     /// Whether the value of an `Authorization` header lets in.
     pub(crate) async fn admit(&self, header: Option<&str>) -> Result<(), TokenError> {
         let token = header.and_then(|value| value.strip_prefix("Bearer "));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use dispatch_driver_sdk::SettingError;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use reqwest::Response;
 use serde::de::DeserializeOwned;
 use url::{Host, Url};
@@ -70,11 +70,25 @@ pub(crate) fn is_secure(url: &Url) -> bool {
     url.scheme() == "https" || (url.scheme() == "http" && is_here)
 }
 
+/// A 2xx answer.
+pub(crate) struct Answer {
+    host: String,
+    /// Its headers.
+    pub(crate) headers: HeaderMap,
+    body: BytesMut,
+}
+
 /// Sends once and reads a 2xx answer of at most so many bytes as JSON.
 pub(crate) async fn json<T: DeserializeOwned>(
     request: reqwest::RequestBuilder,
     most: usize,
 ) -> Result<T, WebError> {
+    let Answer { host, body, .. } = answer(request, most).await?;
+    serde_json::from_slice(&body).map_err(|error| senseless(&host, error.to_string()))
+}
+
+/// Sends once; anything but 2xx with at most so many bytes is an error.
+pub(crate) async fn answer(request: reqwest::RequestBuilder, most: usize) -> Result<Answer, WebError> {
     let mut response = request.send().await.map_err(|error| unreachable(&error))?;
     let host = response.url().host_str().unwrap_or_default().to_owned();
     let status = response.status();
@@ -90,7 +104,8 @@ pub(crate) async fn json<T: DeserializeOwned>(
             status,
         });
     }
-    serde_json::from_slice(&body).map_err(|error| senseless(&host, error.to_string()))
+    let headers = std::mem::take(response.headers_mut());
+    Ok(Answer { host, headers, body })
 }
 
 enum BodyError {

@@ -58,4 +58,4 @@ pub use outgoing::outgoing;
 pub use run::{About, Context, Failure, run};
 pub use settings::{Key, SettingError, Settings, settings};
 pub use stop::{Stop, Stopped};
-pub use trial::run_or_test;
+pub use trial::{public_url, run_or_test};

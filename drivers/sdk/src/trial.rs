@@ -29,6 +29,13 @@ where
     }
 }
 
+/// Where others reach the driver, if who started it said so: with `--test` whoever tries it.
+pub fn public_url() -> Option<String> {
+    std::env::var("DISPATCH_PUBLIC_URL")
+        .ok()
+        .filter(|url| !url.is_empty())
+}
+
 /// `None` without `--test`, and when the arguments are none: an ordinary start tells about those.
 fn tested<C, T>(about: &About, test: T) -> Option<Result<String, String>>
 where

@@ -8,6 +8,7 @@ mod door;
 mod outage;
 mod pull;
 mod token;
+mod trying;
 
 use std::path::Path;
 use std::time::Duration;

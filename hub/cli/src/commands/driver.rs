@@ -58,6 +58,10 @@ struct Test {
     program: String,
     #[command(flatten)]
     settings: Settings,
+    /// Where senders reach a driver that listens, for instance its `url` once it runs: what they would hear is tried, by
+    /// drivers that can
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
 }
 
 /// Checks or tests.
@@ -89,6 +93,9 @@ async fn test(said: Test) -> anyhow::Result<ExitCode> {
     let program = said.settings.of(named(&said.program)?)?;
     let mut command = program.command();
     command.arg("--test").kill_on_drop(true);
+    if let Some(url) = &said.url {
+        command.env("DISPATCH_PUBLIC_URL", url);
+    }
     let ended = command.status().await;
     let status = ended.with_context(|| format!("cannot run {}", program.path.display()))?;
     Ok(code(status))

@@ -135,6 +135,17 @@ async fn what_needs_nobody_else_is_tried_too() -> Result<()> {
         "deliveries to the driver's url are taken",
     )
     .await?;
+    is_bad(
+        &[
+            "eventgrid",
+            "--secret-env",
+            "SHARED_SECRET=a",
+            "--url",
+            "http://127.0.0.1:1/driver/dispatch/eg",
+        ],
+        "Event Grid would not reach the driver: cannot reach 127.0.0.1",
+    )
+    .await?;
     is_bad(&["eventgrid"], "--shared-secret: is required").await
 }
 
