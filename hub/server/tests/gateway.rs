@@ -155,6 +155,25 @@ async fn a_driver_of_an_exposed_type_is_told_its_port() {
 }
 
 #[tokio::test]
+async fn senders_of_a_driver_that_is_down_are_told_to_come_again_and_reach_it_once_it_is_back() {
+    let bench = Bench::start().await;
+    bench.create(ECHO, false).await;
+    let url = bench.url().await;
+    let tell = |what| bench.hub.post_json(&format!("{DRIVERS}/d/{what}"), &json!({}));
+
+    assert_eq!(tell("pause").await.0, StatusCode::OK);
+    let down = bench.send("POST", &url, "1").await;
+    assert_eq!(tell("resume").await.0, StatusCode::OK);
+    bench.url().await;
+    let back = bench.send("POST", &url, "1").await;
+
+    assert_eq!(down.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(down.headers()["retry-after"], "5");
+    assert_eq!(back.status().as_u16(), 207);
+    bench.hub.stop().await;
+}
+
+#[tokio::test]
 async fn a_body_larger_than_the_bound_is_413_however_it_is_sent_and_a_smaller_one_passes() {
     let bench = Bench::start().await;
     bench.create(ECHO, false).await;
@@ -175,7 +194,7 @@ async fn a_body_larger_than_the_bound_is_413_however_it_is_sent_and_a_smaller_on
 }
 
 #[tokio::test]
-async fn a_driver_that_does_not_listen_is_503_for_now_and_one_that_is_not_there_404() {
+async fn a_driver_that_does_not_listen_or_is_not_there_is_503_for_now() {
     let bench = Bench::start().await;
     let driver = bench
         .create("printf %s $DISPATCH_TOKEN > $HERE/token; exec sleep 1000", false)
@@ -190,7 +209,10 @@ async fn a_driver_that_does_not_listen_is_503_for_now_and_one_that_is_not_there_
 
     assert_eq!(silent.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(silent.headers()["retry-after"], "5");
-    assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
+    assert_eq!(unknown.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(unknown.headers()["retry-after"], "60");
+    let (_, said) = answer(unknown).await;
+    assert_eq!(said["message"], "event driver other not found");
     assert_eq!(
         elsewhere.status(),
         StatusCode::NOT_FOUND,

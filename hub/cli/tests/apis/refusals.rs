@@ -79,7 +79,7 @@ async fn each_bad_request_is_told_what_is_wrong_with_it() -> Result<()> {
             "POST /driver/dispatch/hello",
             json,
             "{}",
-            404,
+            503,
             "event driver hello not found",
         ),
     ];

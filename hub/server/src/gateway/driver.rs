@@ -1,8 +1,9 @@
 //! `/driver/<org>/<name>` and below: the place of a driver that listens.
 //!
 //! A driver that does not listen yet, or is being started again, is waited for up to [`PATIENCE`]; then the sender
-//! is told when to come again. Nothing is sent twice: once a byte of a request went to the driver, whatever
-//! happens next is told to the sender.
+//! is told when to come again. So is who asks for a driver that is not there: EventBridge, SNS and namespaces of Event
+//! Grid drop what is answered with 404, and a driver may be made anew, or not be read yet by a hub that begins.
+//! Nothing is sent twice: once a byte of a request went to the driver, whatever happens next is told to the sender.
 
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(25);
 /// When it is worth trying again.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// The same where somebody has to create a driver first.
+const CREATED_AFTER: Duration = Duration::from_secs(60);
 
 /// Which driver.
 #[derive(Deserialize)]
@@ -71,7 +74,9 @@ async fn connected(app: &Hub, place: &Place) -> Result<TcpStream, ApiError> {
         let listens = app
             .drivers
             .listens(&place.organization, &place.name)
-            .ok_or_else(|| ApiError::not_found(format!("event driver {} not found", place.name)))?;
+            .ok_or_else(|| {
+                ApiError::unavailable(format!("event driver {} not found", place.name), CREATED_AFTER)
+            })?;
         if let Some(address) = listens
             && let Ok(Ok(stream)) = timeout_at(deadline, TcpStream::connect(address)).await
         {
