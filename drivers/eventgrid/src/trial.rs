@@ -72,7 +72,9 @@ async fn subscription(namespace: &Namespace) -> Result<(), Fault> {
 
 async fn keys(tokens: &Tokens) -> Result<usize, Fault> {
     match tokens.keys().count().await {
-        Ok(0) => Err(Fault::Keys("cannot be checked: it has no key for signatures".to_owned())),
+        Ok(0) => Err(Fault::Keys(
+            "cannot be checked: it has no key for signatures".to_owned(),
+        )),
         Ok(count) => Ok(count),
         Err(error) => Err(Fault::Keys(error.to_string())),
     }

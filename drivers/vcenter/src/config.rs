@@ -8,6 +8,7 @@ use dispatch_contract::parse_duration;
 use dispatch_driver_sdk::{ExposeSecret as _, Key, SecretString, SettingError};
 
 use crate::address::Address;
+use crate::parts;
 use crate::selection::Selection;
 use crate::surroundings::Enrich;
 
@@ -50,7 +51,7 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     Key::plain(
         "within",
-        "only events of this part of the inventory, a path: /DC0, /DC0/vm/web, /DC0/host/cluster1",
+        "only events of these parts of the inventory, paths: /DC0, /DC0/vm/web, /DC0/host/cluster1",
     ),
     Key::plain(
         "enrich",
@@ -89,7 +90,8 @@ pub struct Written {
     #[serde(default)]
     enrich: Vec<String>,
     replay: Option<String>,
-    within: Option<String>,
+    #[serde(default)]
+    within: Vec<String>,
 }
 
 /// How event types are named.
@@ -130,8 +132,8 @@ pub struct Config {
     pub(crate) enrich: Enrich,
     /// The most of a pause that is caught up; all of it unless given.
     pub(crate) replay: Option<Duration>,
-    /// Inventory path below which events are read, without the first slash; everything unless given.
-    pub(crate) within: Option<String>,
+    /// Inventory paths below which events are read, without the first slash; everything when there is none.
+    pub(crate) within: Vec<String>,
 }
 
 /// Which server certificate is accepted.
@@ -215,7 +217,7 @@ impl TryFrom<Written> for Config {
                 Scheme::Veba | Scheme::Router => Casing::Veba,
             }),
             enrich: Enrich::new(&written.enrich).map_err(wrong("enrich"))?,
-            within: within(written.within.as_deref()),
+            within: parts::paths(&written.within).map_err(wrong("within"))?,
             replay: replay(written.replay.as_deref().unwrap_or("all")).map_err(wrong("replay"))?,
         })
     }
@@ -272,11 +274,6 @@ pub(crate) fn start(text: &str) -> Result<Start, String> {
             format!("{text:?} is none of: now, beginning, a duration (1h), a time (2026-01-31T23:59:59Z)")
         }),
     }
-}
-
-fn within(path: Option<&str>) -> Option<String> {
-    let path = path?.trim().trim_matches('/');
-    (!path.is_empty()).then(|| path.to_owned())
 }
 
 fn replay(text: &str) -> Result<Option<Duration>, String> {

@@ -13,6 +13,8 @@ pub(crate) struct Content {
     /// Identity of the installation; clones share it.
     pub(crate) instance: String,
     pub(crate) root_folder: Reference,
+    /// Whose events are read, with those of what is below: the root unless there is less to be read.
+    pub(crate) parts: Vec<Reference>,
     pub(crate) event_manager: Reference,
     pub(crate) session_manager: Reference,
     pub(crate) property_collector: Reference,
@@ -37,6 +39,7 @@ impl Content {
             api_version: about("apiVersion"),
             instance: about("instanceUuid"),
             root_folder: reference("rootFolder")?,
+            parts: vec![reference("rootFolder")?],
             event_manager: reference("eventManager")?,
             session_manager: reference("sessionManager")?,
             property_collector: reference("propertyCollector")?,

@@ -17,15 +17,16 @@ use crate::config::Config;
 use crate::content::Content;
 use crate::cursor::Cursor;
 use crate::event::Origin;
-use crate::feed::{Feed, Page, newest_key};
+use crate::feed::{Feed, newest_key};
 use crate::gap::gap;
-use crate::inventory::find;
 use crate::outage::{self, Outage};
 use crate::overlooked::Overlooked;
 use crate::pace::Pace;
+use crate::parts;
 use crate::record::Record;
 use crate::session::{Session, SessionError};
 use crate::severity::Severities;
+use crate::strand::Page;
 use crate::surroundings::Surroundings;
 use crate::tags::TagReader;
 
@@ -186,9 +187,7 @@ impl Driver {
                 }
             }
         };
-        if let Some(path) = &self.config.within {
-            content.root_folder = find(&mut self.session, &content, path).await?;
-        }
+        content.parts = parts::at(&mut self.session, &content, &self.config.within).await?;
         if self.origin.severities.is_empty() {
             self.origin.severities = Severities::read(&mut self.session, &content).await?;
         }
@@ -235,7 +234,7 @@ impl Driver {
         let told = self.outage.over(&self.origin.source, &content.full_name);
         self.tell(told).await?;
         loop {
-            self.read_all(&feed, content).await?;
+            self.read_all(&mut feed, content).await?;
             if self.overlooked.caught_up(&mut self.cursor) {
                 let selection = &self.config.selection;
                 let session = &mut self.session;
@@ -259,7 +258,7 @@ impl Driver {
     }
 
     /// Reads to the end of the history, page by page.
-    async fn read_all(&mut self, feed: &Feed, content: &Content) -> Result<(), Lost> {
+    async fn read_all(&mut self, feed: &mut Feed, content: &Content) -> Result<(), Lost> {
         loop {
             let mut read = feed.read(&mut self.session, self.pace.page()).await;
             if self.pace.is_careful() && matches!(read, Err(SessionError::Unreadable { .. })) {

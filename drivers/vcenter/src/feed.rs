@@ -1,4 +1,5 @@
-//! The history, read forward: a collector that is read, and a second one whose only work is to wake us up.
+//! The history, read forward: a collector that is read, and a second one whose only work is to wake us up; both once for
+//! each part of the inventory that is read (`strand`).
 //!
 //! Events come from `ReadNextEvents` and from nowhere else. `latestPage` shows only the newest and is
 //! unordered ("events in the returned page are unordered", vSphere API reference); it says that there is
@@ -15,6 +16,7 @@ use crate::record::Record;
 use crate::selection::Selection;
 use crate::session::{DEADLINE, Session, SessionError};
 use crate::soap::{Call, Reference};
+use crate::strand::{Page, Strands};
 use crate::xml::Element;
 
 /// The most events that may be asked for at once.
@@ -24,7 +26,7 @@ const WAIT_SLACK: Duration = Duration::from_secs(15);
 
 /// Reads one server's history.
 pub(crate) struct Feed {
-    history: Reference,
+    strands: Strands,
     property_collector: Reference,
     version: String,
 }
@@ -46,27 +48,33 @@ impl Feed {
         begin: Option<DateTime<Utc>>,
         selection: &Selection,
     ) -> Result<Self, SessionError> {
-        let newest = collect(session, content, None, selection, Some(1)).await?;
-        session.owe(Call::new("DestroyCollector", &newest));
+        let newest = collect_all(session, content, None, selection, Some(1)).await?;
+        for newest in &newest {
+            session.owe(Call::new("DestroyCollector", newest));
+        }
         // One of our own: what other clients of this vCenter wait for must not disturb what we wait for. It ends
         // with the session.
         let create = Call::new("CreatePropertyCollector", &content.property_collector);
         let property_collector = returned(&session.call(create).await?.element)?;
         let create = Call::new("CreateFilter", &property_collector)
             .nested("spec", |spec| {
-                spec.nested("propSet", |set| {
+                let spec = spec.nested("propSet", |set| {
                     set.text("type", "EventHistoryCollector")
                         .text("pathSet", "latestPage")
+                });
+                newest.iter().fold(spec, |spec, newest| {
+                    spec.nested("objectSet", |set| set.reference("obj", newest))
                 })
-                .nested("objectSet", |set| set.reference("obj", &newest))
             })
             .text("partialUpdates", false);
         let filter = returned(&session.call(create).await?.element)?;
         session.owe(Call::new("DestroyPropertyFilter", &filter));
-        let history = collect(session, content, begin, selection, None).await?;
-        session.owe(Call::new("DestroyCollector", &history));
+        let histories = collect_all(session, content, begin, selection, None).await?;
+        for history in &histories {
+            session.owe(Call::new("DestroyCollector", history));
+        }
         let mut feed = Self {
-            history,
+            strands: Strands::new(histories),
             property_collector,
             version: String::new(),
         };
@@ -75,17 +83,13 @@ impl Feed {
     }
 
     /// The next events, oldest first; none when there are none for now.
-    pub(crate) async fn read(&self, session: &mut Session, most: u32) -> Result<Page, SessionError> {
-        read(session, &self.history, most).await
+    pub(crate) async fn read(&mut self, session: &mut Session, most: u32) -> Result<Page, SessionError> {
+        self.strands.read(session, most).await
     }
 
-    /// The last event once more: its answer may have been cut on the way, and nothing else be wrong with it.
-    pub(crate) async fn read_again(&self, session: &mut Session) -> Result<Page, SessionError> {
-        let back = Call::new("ReadPreviousEvents", &self.history).text("maxCount", 1);
-        match session.call(back).await {
-            Ok(_) | Err(SessionError::Unreadable { .. }) => self.read(session, 1).await,
-            Err(error) => Err(error),
-        }
+    /// The last event once more.
+    pub(crate) async fn read_again(&mut self, session: &mut Session) -> Result<Page, SessionError> {
+        self.strands.read_again(session).await
     }
 
     /// Waits until the server has news, at most this long; some of the wanted news, or none after a quiet time.
@@ -117,7 +121,7 @@ impl Feed {
 }
 
 /// The history from a time on, read once and given back.
-pub(crate) struct History(Reference);
+pub(crate) struct History(Strands);
 
 impl History {
     /// Begins at `begin`, or with the oldest event there is.
@@ -127,17 +131,20 @@ impl History {
         begin: Option<DateTime<Utc>>,
         selection: &Selection,
     ) -> Result<Self, SessionError> {
-        Ok(Self(collect(session, content, begin, selection, None).await?))
+        let histories = collect_all(session, content, begin, selection, None).await?;
+        Ok(Self(Strands::new(histories)))
     }
 
     /// The next events; none at the end.
-    pub(crate) async fn next(&self, session: &mut Session) -> Result<Page, SessionError> {
-        read(session, &self.0, MAX_PAGE).await
+    pub(crate) async fn next(&mut self, session: &mut Session) -> Result<Page, SessionError> {
+        self.0.read(session, MAX_PAGE).await
     }
 
     /// Gives it back.
     pub(crate) async fn close(self, session: &mut Session) -> Result<(), SessionError> {
-        session.call(Call::new("DestroyCollector", &self.0)).await?;
+        for history in self.0.into_histories() {
+            session.call(Call::new("DestroyCollector", &history)).await?;
+        }
         Ok(())
     }
 }
@@ -158,46 +165,40 @@ pub(crate) async fn newest(
     selection: &Selection,
     most: u32,
 ) -> Result<Vec<Record>, SessionError> {
-    let newest = collect(session, content, None, selection, Some(most)).await?;
-    let answer = session.call(properties(content, &newest, "latestPage")).await?;
-    session.call(Call::new("DestroyCollector", &newest)).await?;
-    let page = answer.element.at(&["returnval", "objects", "propSet", "val"]);
-    let mut records: Vec<Record> = page
-        .into_iter()
-        .flat_map(|p| &p.children)
-        .map(|e| Record::new(e.clone(), &answer.text))
-        .collect();
+    let mut records: Vec<Record> = Vec::new();
+    for newest in collect_all(session, content, None, selection, Some(most)).await? {
+        let answer = session.call(properties(content, &newest, "latestPage")).await?;
+        session.call(Call::new("DestroyCollector", &newest)).await?;
+        let page = answer.element.at(&["returnval", "objects", "propSet", "val"]);
+        let events = page.into_iter().flat_map(|p| &p.children);
+        records.extend(events.map(|e| Record::new(e.clone(), &answer.text)));
+    }
     records.sort_by_key(|record| (record.created, record.key));
-    Ok(records)
+    records.dedup_by(|one, before| one.id == before.id);
+    let older = records.len().saturating_sub(most as usize);
+    Ok(records.split_off(older))
 }
 
-/// One answer's events.
-#[derive(Debug, Default)]
-pub(crate) struct Page {
-    pub(crate) records: Vec<Record>,
-    /// Size of the answer.
-    pub(crate) bytes: usize,
+/// A collector of all wanted events for each part of the inventory that is read: a filter takes one.
+async fn collect_all(
+    session: &mut Session,
+    content: &Content,
+    begin: Option<DateTime<Utc>>,
+    selection: &Selection,
+    most: Option<u32>,
+) -> Result<Vec<Reference>, SessionError> {
+    let mut all = Vec::new();
+    for part in &content.parts {
+        all.push(collect(session, content, part, begin, selection, most).await?);
+    }
+    Ok(all)
 }
 
-async fn read(session: &mut Session, history: &Reference, most: u32) -> Result<Page, SessionError> {
-    let answer = session
-        .call(Call::new("ReadNextEvents", history).text("maxCount", most))
-        .await?;
-    let events = answer
-        .element
-        .children
-        .into_iter()
-        .filter(|e| e.name == "returnval");
-    Ok(Page {
-        records: events.map(|e| Record::new(e, &answer.text)).collect(),
-        bytes: answer.text.len(),
-    })
-}
-
-/// A collector of all wanted events of the whole inventory. The order of the fields is the schema's.
+/// The collector of one part. The order of the fields is the schema's.
 async fn collect(
     session: &mut Session,
     content: &Content,
+    part: &Reference,
     begin: Option<DateTime<Utc>>,
     selection: &Selection,
     most: Option<u32>,
@@ -205,9 +206,7 @@ async fn collect(
     let create =
         Call::new("CreateCollectorForEvents", &content.event_manager).nested("filter", |mut filter| {
             filter = filter.nested("entity", |entity| {
-                entity
-                    .reference("entity", &content.root_folder)
-                    .text("recursion", "all")
+                entity.reference("entity", part).text("recursion", "all")
             });
             if let Some(begin) = begin {
                 filter = filter.nested("time", |time| time.text("beginTime", written(begin)));

@@ -111,7 +111,7 @@ impl Overlooked {
                 break;
             }
             let middle = below + (found - below) / 2;
-            let history = History::open(session, content, Some(middle), selection).await?;
+            let mut history = History::open(session, content, Some(middle), selection).await?;
             let page = history.next(session).await;
             history.close(session).await?;
             match page?.records.iter().any(|r| cursor.is_new(&r.id)) {

@@ -11,7 +11,7 @@ use crate::config::{Config, Start, Written, start};
 use crate::content::Content;
 use crate::event::Origin;
 use crate::feed::History;
-use crate::inventory::find;
+use crate::parts;
 use crate::session::{Session, SessionError};
 use crate::severity::Severities;
 use crate::test::TestError;
@@ -35,12 +35,10 @@ async fn print(
     out: &mut impl Write,
 ) -> Result<usize, SessionError> {
     let mut content = session.connect().await?;
-    if let Some(path) = &config.within {
-        content.root_folder = find(session, &content, path).await?;
-    }
+    content.parts = parts::at(session, &content, &config.within).await?;
     let origin = origin(session, config, &content).await?;
     let begin = time(begin, session.now());
-    let history = History::open(session, &content, begin, &config.selection).await?;
+    let mut history = History::open(session, &content, begin, &config.selection).await?;
     let mut printed = 0;
     loop {
         let page = history.next(session).await?;

@@ -23,7 +23,7 @@ const LOCALE: &str = "en_US";
 /// How long all of it may take.
 const WHOLE_FAREWELL: Duration = Duration::from_secs(3);
 /// The most calls that give something back that are remembered.
-const MAX_LEFTOVERS: usize = 8;
+const MAX_LEFTOVERS: usize = 32;
 
 /// Why a session cannot go on, by what is to be done.
 #[derive(Debug, thiserror::Error)]

@@ -13,7 +13,7 @@ use crate::cursor::written;
 use crate::earlier::sees_sessions;
 use crate::event::Origin;
 use crate::feed::newest;
-use crate::inventory::find;
+use crate::parts;
 use crate::record::Record;
 use crate::session::{Session, SessionError};
 use crate::severity::Severities;
@@ -101,9 +101,7 @@ impl TestError {
 
 async fn look(session: &mut Session, config: &Config) -> Result<Found, SessionError> {
     let mut content = session.connect().await?;
-    if let Some(path) = &config.within {
-        content.root_folder = find(session, &content, path).await?;
-    }
+    content.parts = parts::at(session, &content, &config.within).await?;
     let ahead = session.now() - Utc::now();
     let severities = Severities::read(session, &content).await?;
     let sees_sessions = sees_sessions(session, &content).await?;

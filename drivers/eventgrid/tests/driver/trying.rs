@@ -70,7 +70,12 @@ async fn a_namespace_is_asked_whether_it_has_the_subscription_and_lets_the_drive
     is_bad(&right, &application("wrong"), stranger).await;
     let missing = "the namespace has no such topic, or the topic no such subscription: 127.0.0.1 says 404";
     is_bad(&other, &key, missing).await;
-    is_bad(&nobody, &key, "the namespace cannot be asked: cannot reach 127.0.0.1").await;
+    is_bad(
+        &nobody,
+        &key,
+        "the namespace cannot be asked: cannot reach 127.0.0.1",
+    )
+    .await;
     namespace.refuse(Some(StatusCode::SERVICE_UNAVAILABLE));
     is_bad(&right, &key, "the namespace cannot be asked: 127.0.0.1 says 503").await;
 

@@ -5,6 +5,7 @@ mod driving;
 mod enrichment;
 mod faults;
 mod history;
+mod parts;
 mod sessions;
 mod settings;
 mod trying;

@@ -35,9 +35,11 @@ impl Topic {
             delivery(&publisher.signed(version, said).unwrap())
         };
         Ok(Self {
-            door: Door::new(program("aws", &args, &[])?, deliver, |number| {
-                json!({"number": number})
-            })?,
+            door: Door::new(
+                program("aws", &args, &[])?,
+                deliver,
+                |number| json!({"number": number}),
+            )?,
             sns,
             is_subscribed: false,
         })
@@ -89,9 +91,7 @@ impl World for Topic {
     async fn malformed(&mut self, hub: &DriverHub) -> Result<bool> {
         let said = notification(&self.sns, "evil", "{}");
         let forged = self.sns.forged(2, said.clone())?;
-        self.door
-            .hears("another's signature", &delivery(&forged))
-            .await?;
+        self.door.hears("another's signature", &delivery(&forged)).await?;
         let mut changed = self.sns.signed(2, said)?;
         changed["Message"] = "other words".into();
         self.door
