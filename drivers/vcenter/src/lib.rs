@@ -52,7 +52,7 @@ use crate::driver::Driver;
 
 pub use crate::config::{Config, Scheme, Written};
 pub use crate::past::print_since;
-pub use crate::payload::payload_schema;
+pub use crate::payload::{payload_schema, payload_types};
 pub use crate::test::{TestError, test};
 
 /// How servers list this program.

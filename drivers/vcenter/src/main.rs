@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use dispatch_driver_sdk::{Failure, Settings, run_or_test};
-use dispatch_driver_vcenter::{ABOUT, Written, payload_schema, print_since};
+use dispatch_driver_vcenter::{ABOUT, Written, payload_schema, payload_types, print_since};
 
 fn main() -> ExitCode {
     match schema().or_else(printed) {
@@ -21,10 +21,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// With `--schema=VmPoweredOnEvent`: the JSON Schema of its data.
+/// With `--schema=VmPoweredOnEvent`: the JSON Schema of its data. With `--schema`: all types that have one.
 fn schema() -> Option<Result<String, String>> {
     let mut settings = Settings::parse(std::env::args().skip(1)).ok()?;
     let class = settings.take("schema")?;
+    if class == "true" {
+        return Some(Ok(payload_types().join("\n") + "\n"));
+    }
     Some(match payload_schema(&class) {
         Some(schema) => Ok(format!("{schema:#}\n")),
         None => Err(format!(

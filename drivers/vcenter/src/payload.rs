@@ -1,4 +1,5 @@
-//! The JSON Schema of an event's `data`, for any of vim25's event classes: `--schema=VmPoweredOnEvent`.
+//! The JSON Schema of an event's `data`, for any of vim25's event classes: `--schema=VmPoweredOnEvent`. `--schema` alone
+//! names them all.
 //!
 //! Made from the same table by which `data` itself is made, so the two cannot disagree. Whatever vCenter may leave out
 //! is not required, and newer vCenters may add fields. What stands in an event but is none of its own structures
@@ -10,6 +11,13 @@ use serde_json::{Map, Value, json};
 
 use crate::naming::{bare, dispatch_type};
 use crate::schema::{Field, Kind, event_classes, fields_of, is_a};
+
+/// The types of all event classes, as the scheme `dispatch` names them, in order.
+pub fn payload_types() -> Vec<String> {
+    let mut types: Vec<String> = event_classes().map(dispatch_type).collect();
+    types.sort();
+    types
+}
 
 /// The schema of a class, by its name in any scheme. What is no event class has none.
 pub fn payload_schema(name: &str) -> Option<Value> {
@@ -174,6 +182,14 @@ mod tests {
             kept += 1;
         }
         assert!(kept >= 30, "{kept}");
+    }
+
+    #[test]
+    fn every_type_that_is_named_has_its_schema() {
+        let types = payload_types();
+        assert_eq!(types.len(), 443);
+        assert!(types.is_sorted() && types.contains(&"vm.powered.on".to_owned()));
+        assert!(types.iter().all(|ty| payload_schema(ty).is_some()));
     }
 
     #[test]

@@ -374,3 +374,57 @@ async fn how_old_a_drivers_last_event_and_checkpoint_are_is_shown() {
     assert!(age("lastEventAge") < 60 && age("checkpointAge") < 60, "{shown}");
     driver.hub.stop().await;
 }
+
+#[tokio::test]
+async fn a_hub_says_what_the_data_of_a_drivers_events_looks_like_if_its_program_knows() {
+    // Given a program that knows one type, one that knows none, and one that is not on the SDK
+    let (hub, folder) = (Hub::start().await, tempfile::tempdir().unwrap());
+    let knows = "case \"$1\" in --schema) echo a.made;; --schema=a.made) echo '{\"type\": \"object\"}';; \
+        *) echo \"--schema: no such event\" >&2; exit 1;; esac";
+    let none = "echo 'there is no setting --schema; allowed are none' >&2; exit 1";
+    for (name, file, body) in [
+        ("knows", "dispatch-driver-knows", knows),
+        ("none", "dispatch-driver-none", none),
+        ("foreign", "foreign.sh", "touch $HERE/began; sleep 1000"),
+    ] {
+        let path = folder.path().join(file);
+        std::fs::rename(program(folder.path(), body), &path).unwrap();
+        let (status, said) = hub.post_json(TYPES, &json!({"name": name, "image": path})).await;
+        assert_eq!(status, StatusCode::CREATED, "{said}");
+    }
+    let asked = async |path: &str| {
+        let response = hub.client.get(hub.url(&format!("{TYPES}/{path}")));
+        answer(response.send().await.unwrap()).await
+    };
+
+    // When it is asked for what there is and what there is not
+    assert_eq!(asked("knows/schemas").await, (StatusCode::OK, json!(["a.made"])));
+    let schema = asked("knows/schemas/a.made").await;
+    assert_eq!(schema, (StatusCode::OK, json!({"type": "object"})));
+    for (path, why) in [
+        (
+            "knows/schemas/b.made",
+            "no schema of driver type knows: --schema: no such event",
+        ),
+        (
+            "none/schemas/a.made",
+            "no schema of driver type none: its program has none",
+        ),
+        (
+            "foreign/schemas",
+            "no schema of driver type foreign: its program has none",
+        ),
+        ("nobody/schemas", "driver type nobody does not exist"),
+    ] {
+        let (status, said) = asked(path).await;
+        assert_eq!(
+            (status, &said["message"]),
+            (StatusCode::NOT_FOUND, &json!(why)),
+            "{path}"
+        );
+    }
+
+    // Then no program was started that might have begun to work
+    assert!(!folder.path().join("began").exists());
+    hub.stop().await;
+}

@@ -116,6 +116,10 @@ async fn the_api_describes_every_route_it_serves() {
         ("/v1/secret/{secretName}", "put"),
         ("/v1/event/drivertypes", "post"),
         ("/v1/event/drivertypes/{driverTypeName}", "get"),
+        (
+            "/v1/event/drivertypes/{driverTypeName}/schemas/{eventType}",
+            "get",
+        ),
         ("/v1/event/drivers", "post"),
         ("/v1/event/drivers/{driverName}", "delete"),
         ("/v1/event/subscriptions", "post"),

@@ -69,7 +69,7 @@ pub(crate) enum Command {
     RotateKey,
     /// Choose the hub to talk to
     Context(context::Args),
-    /// Check a driver of your own, or try a driver's settings
+    /// Check a driver of your own, try a driver's settings, or print what its events look like
     Driver(driver::Args),
     /// Try a schedule
     Cron(cron::Args),

@@ -1,7 +1,7 @@
 //! `dispatch driver`: for those who write a driver, and those who want to know whether its settings work.
 
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{ExitCode, ExitStatus};
+use std::process::{ExitCode, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -10,9 +10,13 @@ use clap::builder::PossibleValuesParser;
 use dispatch_driver_suite::{Commands, Finding, Verdict};
 use serde_json::json;
 
+use crate::out;
 use crate::output::Format;
 use crate::program::{Settings, named};
 use crate::table::Table;
+
+/// How long a driver may think about a question.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// What about it.
 #[derive(clap::Args)]
@@ -27,6 +31,8 @@ enum What {
     Check(Check),
     /// Try a driver's settings without a hub, and say what it finds: its own --test
     Test(Test),
+    /// Print the JSON Schema of the data of a driver's events: its own --schema
+    Schema(Schema),
 }
 
 #[derive(clap::Args)]
@@ -64,11 +70,22 @@ struct Test {
     url: Option<String>,
 }
 
-/// Checks or tests.
+#[derive(clap::Args)]
+struct Schema {
+    /// The driver type, or the driver's executable
+    #[arg(value_name = "TYPE")]
+    program: String,
+    /// The type of the events; left out, all types that have a schema are named
+    #[arg(value_name = "EVENT-TYPE")]
+    event_type: Option<String>,
+}
+
+/// Checks, tests, or asks.
 pub(crate) async fn run(args: Args, format: Format) -> anyhow::Result<ExitCode> {
     match args.what {
         What::Check(said) => check(said, format).await.map(|()| ExitCode::SUCCESS),
         What::Test(said) => test(said).await,
+        What::Schema(said) => schema(said).await.map(|()| ExitCode::SUCCESS),
     }
 }
 
@@ -99,6 +116,30 @@ async fn test(said: Test) -> anyhow::Result<ExitCode> {
     let ended = command.status().await;
     let status = ended.with_context(|| format!("cannot run {}", program.path.display()))?;
     Ok(code(status))
+}
+
+/// A program that begins to work instead of answering is ended.
+async fn schema(said: Schema) -> anyhow::Result<()> {
+    let path = named(&said.program)?;
+    let question = match said.event_type {
+        Some(ty) => format!("--schema={ty}"),
+        None => "--schema".to_owned(),
+    };
+    let mut command = tokio::process::Command::new(&path);
+    command.arg(question).stdin(Stdio::null()).kill_on_drop(true);
+    let answered = tokio::time::timeout(ANSWER, command.output()).await;
+    let Ok(answered) = answered else {
+        bail!("{} has no schemas: it does not answer", path.display());
+    };
+    let output = answered.with_context(|| format!("cannot run {}", path.display()))?;
+    if output.status.success() {
+        return Ok(out::text(&String::from_utf8_lossy(&output.stdout))?);
+    }
+    let why = String::from_utf8_lossy(&output.stderr);
+    match why.lines().last() {
+        Some(why) if !why.contains("there is no setting --schema") => bail!("{why}"),
+        _ => bail!("{} has no schemas", path.display()),
+    }
 }
 
 /// As a shell tells it: 128 and the signal when one ended it.

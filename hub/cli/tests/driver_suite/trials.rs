@@ -150,6 +150,34 @@ async fn what_needs_nobody_else_is_tried_too() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_schema_of_a_drivers_events_is_printed_and_which_there_are() -> Result<()> {
+    let schema = async |args: &[&str]| dispatch(&[&["driver", "schema"], args].concat()).await;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+
+    let by_class = schema(&["vcenter", "VmPoweredOffEvent"]).await?;
+    let by_type = schema(&["vcenter", "vm.powered.off"]).await?;
+    let all = schema(&["vcenter"]).await?;
+    let unknown = schema(&["vcenter", "vm.powered.of"]).await?;
+    let none = schema(&["cron", "cron.trigger"]).await?;
+
+    let printed: serde_json::Value = serde_json::from_slice(&by_class.stdout)?;
+    assert_eq!(printed["title"], "VmPoweredOffEvent");
+    assert_eq!(by_type.stdout, by_class.stdout);
+    assert!(text(&all.stdout).lines().any(|ty| ty == "vm.powered.off"));
+    for (output, why) in [
+        (unknown, "\"vm.powered.of\" is no event class: write"),
+        (none, "dispatch-driver-cron has no schemas"),
+    ] {
+        let said = text(&output.stderr);
+        ensure!(
+            output.status.code() == Some(1) && said.contains(why),
+            "{why:?}: {said}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_driver_without_a_test_is_a_clear_refusal() -> Result<()> {
     let shell = example("shell/lines.sh");
 

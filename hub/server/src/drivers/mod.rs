@@ -6,6 +6,7 @@
 //! arguments and a token of their own (`launch.rs`). Where a driver listens is in `address.rs`. Read `supervise.rs` next.
 
 mod address;
+mod asked;
 mod commands;
 mod launch;
 mod leftovers;

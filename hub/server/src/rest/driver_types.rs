@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use dispatch_schemas::{DriverType, Resource as _};
+use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -20,6 +21,8 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list, add))
         .routes(routes!(get, update, delete))
+        .routes(routes!(schemas))
+        .routes(routes!(schema))
 }
 
 /// All event driver types of the organization.
@@ -85,4 +88,30 @@ async fn delete(
     Path(name): Path<String>,
 ) -> Result<Json<DriverType>, ApiError> {
     Ok(Json(app.store.delete(&organization, &name).await?))
+}
+
+/// Types of the events of which a driver type has a JSON Schema.
+#[utoipa::path(get, path = "/v1/event/drivertypes/{driverTypeName}/schemas", tag = "driver", operation_id = "getDriverTypeSchemas",
+    params(("driverTypeName" = String, Path, description = "Name of the type, or of an executable that need not be registered")),
+    responses((status = 200, body = [String]), (status = 404, body = dispatch_schemas::Error)))]
+async fn schemas(
+    State(app): State<App>,
+    Organization(organization): Organization,
+    Path(name): Path<String>,
+) -> Result<Json<Vec<String>>, ApiError> {
+    Ok(Json(app.drivers.types_with_schema(&organization, &name).await?))
+}
+
+/// The JSON Schema of the data of a driver type's events.
+#[utoipa::path(get, path = "/v1/event/drivertypes/{driverTypeName}/schemas/{eventType}", tag = "driver", operation_id = "getDriverTypeSchema",
+    params(("driverTypeName" = String, Path, description = "Name of the type, or of an executable that need not be registered"),
+        ("eventType" = String, Path, description = "Type of the events")),
+    responses((status = 200, description = "The JSON Schema"), (status = 404, body = dispatch_schemas::Error)))]
+async fn schema(
+    State(app): State<App>,
+    Organization(organization): Organization,
+    Path((name, event_type)): Path<(String, String)>,
+) -> Result<Json<Value>, ApiError> {
+    let schema = app.drivers.schema(&organization, &name, &event_type).await?;
+    Ok(Json(schema))
 }
