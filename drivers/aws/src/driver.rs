@@ -1,19 +1,17 @@
-//! The loop: as many rounds at once as the queue has work for, and a wait when AWS does not answer.
-//!
-//! A round that found ten messages asks for one more beside it, one that found none for one alone. A round receives
-//! only when it has nothing in hand, so a hub that is full or away stops the receiving by itself, and at most
-//! [`MOST_ROUNDS`] times ten messages are held.
+//! Opens or makes the queue, waiting while AWS does not answer, then reads it in rounds.
 
-use dispatch_driver_sdk::{Context, Failure, Outage};
-use tokio::task::JoinSet;
+use dispatch_driver_sdk::{Context, Failure, Outage, Rounds};
 
 use crate::client::{AwsError, Clients};
 use crate::config::{Config, Queue as Place, Wanted};
-use crate::lane::{Broken, Lane};
+use crate::lane::Lane;
 use crate::queue::{MOST_MESSAGES, Queue};
 use crate::rules;
 
-const MOST_ROUNDS: usize = 8;
+const ROUNDS: Rounds = Rounds {
+    most: 8,
+    full: MOST_MESSAGES,
+};
 
 /// Opens or makes the queue, then reads it until told to stop.
 pub(crate) async fn run(
@@ -33,9 +31,10 @@ pub(crate) async fn run(
     let lane = Lane {
         origin: config.origin(queue.arn()),
         queue,
-        context,
+        context: context.clone(),
     };
-    read(lane, outage).await
+    let read = ROUNDS.run(|| lane.clone().round(), outage, &context).await;
+    read.map(|never| match never {})
 }
 
 async fn open(config: &Config, place: &Place, clients: &Clients) -> Result<Queue, AwsError> {
@@ -53,46 +52,4 @@ fn own(wanted: &Wanted) -> Wanted {
         own.name = format!("{}-{}", wanted.name, id.collect::<String>());
     }
     own
-}
-
-async fn read(lane: Lane, mut outage: Outage) -> Result<(), Failure> {
-    let context = lane.context.clone();
-    let mut rounds = JoinSet::new();
-    let mut wanted = 1;
-    loop {
-        while rounds.len() < wanted {
-            rounds.spawn(lane.clone().round());
-        }
-        let Some(ended) = rounds.join_next().await else {
-            continue;
-        };
-        match ended.map_err(Failure::failed)? {
-            Ok(count) => {
-                outage.over(&context).await;
-                wanted = match count {
-                    0 => 1,
-                    MOST_MESSAGES.. => (rounds.len() + 2).min(MOST_ROUNDS),
-                    _ => wanted,
-                };
-            }
-            Err(Broken::Aws(error)) => {
-                wanted = 1;
-                outage.wait(&error, None, &context).await?;
-            }
-            Err(Broken::Stopped(_)) => {
-                finish(&mut rounds).await;
-                return Err(Failure::Stopped);
-            }
-            Err(Broken::Hub(error)) => {
-                context.stop.stop();
-                finish(&mut rounds).await;
-                return Err(error.into());
-            }
-        }
-    }
-}
-
-/// The others give their messages back too.
-async fn finish(rounds: &mut JoinSet<Result<usize, Broken>>) {
-    while rounds.join_next().await.is_some() {}
 }

@@ -2,27 +2,13 @@
 
 use chrono::DateTime;
 use dispatch_contract::Event;
-use dispatch_driver_sdk::{Context, EmitError, Stopped};
+use dispatch_driver_sdk::{Broken, Context};
 
 use aws_sdk_sqs::types::{Message as Received, MessageSystemAttributeName};
 
 use crate::client::AwsError;
 use crate::message::{Message, Origin};
 use crate::queue::Queue;
-
-/// Why a round was not finished.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Broken {
-    /// It is time to stop.
-    #[error(transparent)]
-    Stopped(#[from] Stopped),
-    /// AWS does not answer; the messages, if any, come again.
-    #[error(transparent)]
-    Aws(#[from] AwsError),
-    /// The hub takes nothing from this driver.
-    #[error(transparent)]
-    Hub(EmitError),
-}
 
 /// Where a round reads and where it writes.
 #[derive(Debug, Clone)]
@@ -34,9 +20,10 @@ pub(crate) struct Lane {
 
 impl Lane {
     /// Says how many messages there were; none is nothing within 20 seconds.
-    pub(crate) async fn round(self) -> Result<usize, Broken> {
+    pub(crate) async fn round(self) -> Result<usize, Broken<AwsError>> {
         let Context { hub, stop } = &self.context;
-        let received = stop.unless(self.queue.receive()).await??;
+        let received = stop.unless(self.queue.receive()).await?;
+        let received = received.map_err(|error| Broken::Upstream { error, after: None })?;
         if received.is_empty() {
             return Ok(0);
         }
@@ -52,10 +39,7 @@ impl Lane {
                 if let Err(error) = self.queue.give_back(&received).await {
                     tracing::debug!("messages are seen again only later: {error}");
                 }
-                return Err(match error {
-                    EmitError::Stopped => Broken::Stopped(Stopped),
-                    other => Broken::Hub(other),
-                });
+                return Err(error.into());
             }
         };
         for refusal in &emitted.refused {

@@ -5,7 +5,7 @@
 //! (`queue`). The same message always becomes the same events with the same ids (`message`), so what is read twice
 //! is known to the hub. Whatever ends this driver costs a repetition and never an event.
 //!
-//! A queue and its rules are made here unless one is given (`rules`). The loop is in `driver`.
+//! A queue and its rules are made here unless one is given (`rules`). `driver` reads it.
 //! SNS over HTTPS (`subscription`) and an EventBridge API destination (`destination`) come to a door (`door`).
 
 mod certificate;

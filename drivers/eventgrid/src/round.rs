@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dispatch_contract::Event;
-use dispatch_driver_sdk::{Context, EmitError, Stopped};
+use dispatch_driver_sdk::{Broken, Context};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use crate::event;
@@ -19,19 +19,10 @@ const REFUSED_AGAIN: u32 = 600;
 /// How long giving back may take: the process is about to be ended.
 const GIVE_BACK: Duration = Duration::from_secs(2);
 
-/// Why a round was not finished.
+/// The namespace does not answer.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Broken {
-    /// It is time to stop.
-    #[error(transparent)]
-    Stopped(#[from] Stopped),
-    /// The namespace does not answer; what was received, if anything, comes again.
-    #[error("cannot receive events: {0}")]
-    Web(#[from] WebError),
-    /// The hub takes nothing from this driver.
-    #[error(transparent)]
-    Hub(EmitError),
-}
+#[error("cannot receive events: {0}")]
+pub(crate) struct NotReceived(WebError);
 
 /// Where a round reads and where it writes.
 #[derive(Debug, Clone)]
@@ -44,9 +35,13 @@ pub(crate) struct Lane {
 
 impl Lane {
     /// Says how many events there were; none is nothing within 20 seconds.
-    pub(crate) async fn round(self) -> Result<usize, Broken> {
+    pub(crate) async fn round(self) -> Result<usize, Broken<NotReceived>> {
         let Context { hub, stop } = &self.context;
-        let received = stop.unless(self.from.receive()).await??;
+        let received = stop.unless(self.from.receive()).await?;
+        let received = received.map_err(|error| Broken::Upstream {
+            after: error.after(),
+            error: NotReceived(error),
+        })?;
         let (events, tokens) = self.made(&received);
         if events.is_empty() {
             return Ok(0);
@@ -56,10 +51,7 @@ impl Lane {
             Ok(emitted) => emitted,
             Err(error) => {
                 self.give_back(&tokens).await;
-                return Err(match error {
-                    EmitError::Stopped => Broken::Stopped(Stopped),
-                    other => Broken::Hub(other),
-                });
+                return Err(error.into());
             }
         };
         let refused: Vec<usize> = emitted.refused.iter().map(|refusal| refusal.position).collect();

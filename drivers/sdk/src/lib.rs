@@ -45,6 +45,7 @@ mod outage;
 mod outgoing;
 mod overrides;
 mod parse;
+mod rounds;
 mod run;
 mod settings;
 mod stop;
@@ -55,6 +56,7 @@ pub use door::{Acceptor, Arrival, Door, LATER, Limits, NotAccepted, Reply, Unrea
 pub use hub::{CheckpointError, EmitError, Emitted, Health, Hub, HubError, Refusal};
 pub use outage::Outage;
 pub use outgoing::outgoing;
+pub use rounds::{Broken, Rounds};
 pub use run::{About, Context, Failure, run};
 pub use settings::{Key, SettingError, Settings, settings};
 pub use stop::{Stop, Stopped};
