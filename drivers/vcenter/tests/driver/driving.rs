@@ -39,6 +39,16 @@ impl Setting {
         Ok(Some(Self { vcenter, hub, client }))
     }
 
+    /// The same with a driver that reads.
+    pub(crate) async fn reading(flags: &[&str], args: &[&str]) -> Result<Option<(Self, Process)>> {
+        let Some(setting) = Self::new(flags).await? else {
+            return Ok(None);
+        };
+        let mut driver = setting.driver(args)?;
+        setting.ready(&mut driver).await?;
+        Ok(Some((setting, driver)))
+    }
+
     /// Starts a driver with the simulator's password in its environment, trusting the simulator's authority.
     pub(crate) fn driver(&self, args: &[&str]) -> Result<Process> {
         let ca = format!("--ca={}", self.vcenter.ca().display());

@@ -44,11 +44,9 @@ async fn an_event_says_where_its_object_hangs_and_what_people_wrote_on_it() -> R
 
 #[tokio::test]
 async fn lookups_that_hang_cost_no_event_and_little_time() -> Result<()> {
-    let Some(setting) = Setting::new(&[]).await? else {
+    let Some((setting, driver)) = Setting::reading(&[], &["--enrich=path"]).await? else {
         return Ok(());
     };
-    let mut driver = setting.driver(&["--enrich=path"])?;
-    setting.ready(&mut driver).await?;
     setting
         .vcenter
         .ctl("spoil?how=hang&n=1000&method=RetrievePropertiesEx")
@@ -74,11 +72,10 @@ async fn lookups_that_hang_cost_no_event_and_little_time() -> Result<()> {
 
 #[tokio::test]
 async fn an_esxi_host_that_knows_no_tags_costs_nothing() -> Result<()> {
-    let Some(setting) = Setting::new(&["-esx"]).await? else {
+    let Some((setting, driver)) = Setting::reading(&["-esx"], &["--enrich=path,attributes,tags"]).await?
+    else {
         return Ok(());
     };
-    let mut driver = setting.driver(&["--enrich=path,attributes,tags"])?;
-    setting.ready(&mut driver).await?;
 
     setting.vcenter.ctl("storm?n=3&type=VmPoweredOffEvent").await?;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use dispatch_fixtures::driver_hub::DriverHub;
-use dispatch_fixtures::process::{Process, until};
+use dispatch_fixtures::process::{peak_kib, until};
 
 use crate::driving::{SOON, Setting, data, id};
 
@@ -29,11 +29,9 @@ fn reasons(hub: &DriverHub) -> Vec<String> {
 
 #[tokio::test]
 async fn a_collector_that_is_gone_is_made_again_and_the_session_is_kept() -> Result<()> {
-    let Some(setting) = Setting::new(&["-trace"]).await? else {
+    let Some((setting, driver)) = Setting::reading(&["-trace"], &[]).await? else {
         return Ok(());
     };
-    let mut driver = setting.driver(&[])?;
-    setting.ready(&mut driver).await?;
 
     for round in 1..=3 {
         setting.vcenter.ctl("lose").await?;
@@ -52,11 +50,9 @@ async fn a_collector_that_is_gone_is_made_again_and_the_session_is_kept() -> Res
 
 #[tokio::test]
 async fn a_proxy_s_page_and_answers_that_break_off_cost_no_event() -> Result<()> {
-    let Some(setting) = Setting::new(&["-trace"]).await? else {
+    let Some((setting, driver)) = Setting::reading(&["-trace"], &[]).await? else {
         return Ok(());
     };
-    let mut driver = setting.driver(&[])?;
-    setting.ready(&mut driver).await?;
 
     for (round, how) in [(1, "html"), (2, "cut"), (3, "reset")] {
         let spoil = format!("spoil?how={how}&n=2&method=ReadNextEvents");
@@ -81,11 +77,9 @@ async fn a_proxy_s_page_and_answers_that_break_off_cost_no_event() -> Result<()>
 
 #[tokio::test]
 async fn a_server_that_stops_answering_is_noticed_and_nothing_is_lost() -> Result<()> {
-    let Some(setting) = Setting::new(&[]).await? else {
+    let Some((setting, mut driver)) = Setting::reading(&[], &[]).await? else {
         return Ok(());
     };
-    let mut driver = setting.driver(&[])?;
-    setting.ready(&mut driver).await?;
 
     setting
         .vcenter
@@ -199,11 +193,9 @@ async fn the_server_s_clock_counts_however_wrong_ours_is() -> Result<()> {
 
 #[tokio::test]
 async fn events_of_one_instant_are_all_read_over_a_kill() -> Result<()> {
-    let Some(setting) = Setting::new(&[]).await? else {
+    let Some((setting, mut driver)) = Setting::reading(&[], &["--start=1h"]).await? else {
         return Ok(());
     };
-    let mut driver = setting.driver(&["--start=1h"])?;
-    setting.ready(&mut driver).await?;
     // As some hosts write it: without a fraction of the second.
     let instant = chrono::Utc::now().format("%Y-%m-%dT%H:%M:%SZ");
     let storm = format!("storm?n=800&at={instant}&type=VmSuspendedEvent");
@@ -257,17 +249,10 @@ async fn a_driver_s_memory_is_bounded_by_pages_not_by_storms() -> Result<()> {
 
     let all = |hub: &DriverHub| hub.count() >= 12_000;
     setting.hub.until("all of the storm", VERY_LONG, all).await?;
-    let most = peak(&driver)?;
+    let most = peak_kib(driver.pid())?;
     println!("12000 events in one driver of at most {most} KiB");
     // Two pages of a thousand, as text, as elements and as events, in an unoptimized build.
     assert!(most < 200 * 1024, "{most} KiB");
     assert!(data(&setting.hub.events()[0]).is_object());
     Ok(())
-}
-
-/// The most memory a process had so far, in KiB.
-fn peak(process: &Process) -> Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid()))?;
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
-    Ok(line.unwrap_or_default().trim().trim_end_matches(" kB").parse()?)
 }

@@ -10,13 +10,18 @@ use serde_json::Value;
 
 use crate::driving::{SOON, Setting, data, id};
 
+/// Keys of what the hub has, in its order.
+fn keys(setting: &Setting) -> Vec<i64> {
+    let events = setting.hub.events();
+    let keys = events.iter().map(|e| data(e)["key"].as_i64().unwrap());
+    keys.collect()
+}
+
 #[tokio::test]
 async fn a_vm_powered_off_is_an_event_within_two_seconds() -> Result<()> {
-    let Some(setting) = Setting::new(&[]).await? else {
+    let Some((setting, driver)) = Setting::reading(&[], &[]).await? else {
         return Ok(());
     };
-    let mut driver = setting.driver(&[])?;
-    setting.ready(&mut driver).await?;
 
     let powered = setting.client.power_off("DC0_H0_VM0")?;
 
@@ -49,11 +54,9 @@ async fn a_vm_powered_off_is_an_event_within_two_seconds() -> Result<()> {
 
 #[tokio::test]
 async fn a_storm_of_5000_arrives_whole_in_order_and_in_time() -> Result<()> {
-    let Some(setting) = Setting::new(&[]).await? else {
+    let Some((setting, driver)) = Setting::reading(&[], &[]).await? else {
         return Ok(());
     };
-    let mut driver = setting.driver(&[])?;
-    setting.ready(&mut driver).await?;
     let before = setting.hub.count();
 
     setting.vcenter.ctl("storm?n=5000").await?;
@@ -64,12 +67,7 @@ async fn a_storm_of_5000_arrives_whole_in_order_and_in_time() -> Result<()> {
 
     // Five seconds is the promise; a debug build on a busy machine gets twice that.
     assert!(took < Duration::from_secs(10), "{took:?}");
-    let keys: Vec<i64> = setting
-        .hub
-        .events()
-        .iter()
-        .map(|e| data(e)["key"].as_i64().unwrap())
-        .collect();
+    let keys = keys(&setting);
     assert!(keys.is_sorted(), "in key order");
     assert!(setting.hub.arrived().iter().all(|a| !a.duplicate));
     println!("5000 events in {took:?}, {} posts", setting.hub.posts());
@@ -78,11 +76,9 @@ async fn a_storm_of_5000_arrives_whole_in_order_and_in_time() -> Result<()> {
 
 #[tokio::test]
 async fn what_the_hub_refuses_comes_again_and_in_order() -> Result<()> {
-    let Some(setting) = Setting::new(&[]).await? else {
+    let Some((setting, driver)) = Setting::reading(&[], &[]).await? else {
         return Ok(());
     };
-    let mut driver = setting.driver(&[])?;
-    setting.ready(&mut driver).await?;
     setting
         .until(&driver, "the login's own event", |hub| hub.checkpoint().is_some())
         .await?;
@@ -104,12 +100,7 @@ async fn what_the_hub_refuses_comes_again_and_in_order() -> Result<()> {
     setting
         .until(&driver, "500 events", |hub| hub.events().len() >= before + 500)
         .await?;
-    let keys: Vec<i64> = setting
-        .hub
-        .events()
-        .iter()
-        .map(|e| data(e)["key"].as_i64().unwrap())
-        .collect();
+    let keys = keys(&setting);
     assert!(keys.is_sorted());
     let ids: BTreeSet<String> = setting.hub.events().iter().map(|e| e.id().to_owned()).collect();
     assert_eq!(ids.len(), keys.len());
@@ -190,11 +181,9 @@ async fn an_outage_full_of_storms_is_caught_up() -> Result<()> {
 
 #[tokio::test]
 async fn events_of_a_time_when_no_driver_ran_are_read_later() -> Result<()> {
-    let Some(setting) = Setting::new(&[]).await? else {
+    let Some((setting, mut driver)) = Setting::reading(&[], &[]).await? else {
         return Ok(());
     };
-    let mut driver = setting.driver(&[])?;
-    setting.ready(&mut driver).await?;
     driver.terminate(SOON).await?;
     let before = setting.hub.count();
 
@@ -209,11 +198,9 @@ async fn events_of_a_time_when_no_driver_ran_are_read_later() -> Result<()> {
 
 #[tokio::test]
 async fn a_late_event_is_read_although_the_history_is_past_its_time() -> Result<()> {
-    let Some(setting) = Setting::new(&[]).await? else {
+    let Some((setting, driver)) = Setting::reading(&[], &[]).await? else {
         return Ok(());
     };
-    let mut driver = setting.driver(&[])?;
-    setting.ready(&mut driver).await?;
     let quiet = setting.hub.events().len();
 
     setting
@@ -248,11 +235,9 @@ async fn a_late_event_is_read_although_the_history_is_past_its_time() -> Result<
 
 #[tokio::test]
 async fn keys_that_wrap_or_start_over_do_not_stop_the_stream() -> Result<()> {
-    let Some(setting) = Setting::new(&[]).await? else {
+    let Some((setting, driver)) = Setting::reading(&[], &[]).await? else {
         return Ok(());
     };
-    let mut driver = setting.driver(&[])?;
-    setting.ready(&mut driver).await?;
     let before = setting.hub.count();
 
     setting.vcenter.ctl("key?key=2147483644").await?;
@@ -278,11 +263,9 @@ async fn keys_that_wrap_or_start_over_do_not_stop_the_stream() -> Result<()> {
 
 #[tokio::test]
 async fn a_class_the_schema_does_not_know_passes_with_the_rest_of_its_page() -> Result<()> {
-    let Some(setting) = Setting::new(&[]).await? else {
+    let Some((setting, driver)) = Setting::reading(&[], &[]).await? else {
         return Ok(());
     };
-    let mut driver = setting.driver(&[])?;
-    setting.ready(&mut driver).await?;
 
     setting
         .vcenter
@@ -318,11 +301,9 @@ async fn a_class_the_schema_does_not_know_passes_with_the_rest_of_its_page() -> 
 
 #[tokio::test]
 async fn an_event_that_breaks_its_page_is_passed_on_alone_and_the_others_as_they_are() -> Result<()> {
-    let Some(setting) = Setting::new(&[]).await? else {
+    let Some((setting, driver)) = Setting::reading(&[], &[]).await? else {
         return Ok(());
     };
-    let mut driver = setting.driver(&[])?;
-    setting.ready(&mut driver).await?;
 
     setting
         .vcenter
@@ -368,11 +349,9 @@ async fn an_event_that_breaks_its_page_is_passed_on_alone_and_the_others_as_they
 
 #[tokio::test]
 async fn a_history_stuck_behind_invisible_events_goes_on() -> Result<()> {
-    let Some(setting) = Setting::new(&[]).await? else {
+    let Some((setting, driver)) = Setting::reading(&[], &[]).await? else {
         return Ok(());
     };
-    let mut driver = setting.driver(&[])?;
-    setting.ready(&mut driver).await?;
 
     setting.vcenter.ctl("hide?type=VmResettingEvent").await?;
     setting.vcenter.ctl("storm?n=1500&type=VmResettingEvent").await?;

@@ -31,11 +31,9 @@ fn stormed(hub: &DriverHub, vm: &str) -> BTreeSet<String> {
 
 #[tokio::test]
 async fn events_of_several_parts_of_the_inventory_are_read_and_no_others() -> Result<()> {
-    let Some(setting) = Setting::new(&[]).await? else {
+    let Some((setting, mut driver)) = Setting::reading(&[], &[TWO]).await? else {
         return Ok(());
     };
-    let mut driver = setting.driver(&[TWO])?;
-    setting.ready(&mut driver).await?;
 
     for name in ["DC0_H0_VM0", "DC0_H0_VM1", "DC0_C0_RP0_VM1"] {
         setting.client.power_off(name)?;

@@ -15,11 +15,9 @@ fn has_type(ty: &str) -> impl Fn(&DriverHub) -> bool {
 
 #[tokio::test]
 async fn a_session_ended_during_a_storm_is_made_again_and_nothing_is_lost() -> Result<()> {
-    let Some(setting) = Setting::new(&[]).await? else {
+    let Some((setting, driver)) = Setting::reading(&[], &["--start=beginning"]).await? else {
         return Ok(());
     };
-    let mut driver = setting.driver(&["--start=beginning"])?;
-    setting.ready(&mut driver).await?;
 
     for _ in 0..4 {
         let (storm, ended) = tokio::join!(
@@ -41,11 +39,9 @@ async fn a_session_ended_during_a_storm_is_made_again_and_nothing_is_lost() -> R
 
 #[tokio::test]
 async fn a_session_that_ended_while_nothing_happened_costs_no_event() -> Result<()> {
-    let Some(setting) = Setting::new(&[]).await? else {
+    let Some((setting, driver)) = Setting::reading(&[], &[]).await? else {
         return Ok(());
     };
-    let mut driver = setting.driver(&[])?;
-    setting.ready(&mut driver).await?;
 
     setting.vcenter.ctl("terminate").await?;
     setting.vcenter.ctl("storm?n=1&type=VmSuspendedEvent").await?;
@@ -58,11 +54,9 @@ async fn a_session_that_ended_while_nothing_happened_costs_no_event() -> Result<
 
 #[tokio::test]
 async fn an_idle_session_may_expire() -> Result<()> {
-    let Some(setting) = Setting::new(&["-session-idle", "1s"]).await? else {
+    let Some((setting, driver)) = Setting::reading(&["-session-idle", "1s"], &[]).await? else {
         return Ok(());
     };
-    let mut driver = setting.driver(&[])?;
-    setting.ready(&mut driver).await?;
 
     tokio::time::sleep(Duration::from_secs(2)).await;
     setting.vcenter.ctl("storm?n=10&type=VmSuspendedEvent").await?;
@@ -101,11 +95,9 @@ async fn a_refused_login_is_tried_once_and_said() -> Result<()> {
 
 #[tokio::test]
 async fn no_session_is_left_after_the_end() -> Result<()> {
-    let Some(setting) = Setting::new(&[]).await? else {
+    let Some((setting, mut driver)) = Setting::reading(&[], &[]).await? else {
         return Ok(());
     };
-    let mut driver = setting.driver(&[])?;
-    setting.ready(&mut driver).await?;
     assert_eq!(setting.client.sessions()?.len(), 1);
 
     let status = driver.terminate(Duration::from_secs(5)).await?;
@@ -117,11 +109,9 @@ async fn no_session_is_left_after_the_end() -> Result<()> {
 
 #[tokio::test]
 async fn no_session_is_left_even_when_the_hub_does_not_listen() -> Result<()> {
-    let Some(setting) = Setting::new(&[]).await? else {
+    let Some((setting, mut driver)) = Setting::reading(&[], &[]).await? else {
         return Ok(());
     };
-    let mut driver = setting.driver(&[])?;
-    setting.ready(&mut driver).await?;
     setting.hub.refuse(Some(StatusCode::SERVICE_UNAVAILABLE));
     setting.vcenter.ctl("storm?n=300").await?;
     setting
@@ -171,11 +161,9 @@ async fn a_server_that_was_away_is_found_again_and_the_outage_is_told() -> Resul
 
 #[tokio::test]
 async fn one_bad_answer_is_survived_without_a_new_login() -> Result<()> {
-    let Some(setting) = Setting::new(&["-trace"]).await? else {
+    let Some((setting, driver)) = Setting::reading(&["-trace"], &[]).await? else {
         return Ok(());
     };
-    let mut driver = setting.driver(&[])?;
-    setting.ready(&mut driver).await?;
 
     setting.vcenter.ctl("status?code=503").await?;
     setting.vcenter.ctl("storm?n=5&type=VmSuspendedEvent").await?;
@@ -214,11 +202,9 @@ async fn a_damaged_checkpoint_is_said_and_set_aside() -> Result<()> {
 
 #[tokio::test]
 async fn the_password_is_in_no_log_no_event_and_no_checkpoint() -> Result<()> {
-    let Some(setting) = Setting::new(&[]).await? else {
+    let Some((setting, mut driver)) = Setting::reading(&[], &["--start=beginning"]).await? else {
         return Ok(());
     };
-    let mut driver = setting.driver(&["--start=beginning"])?;
-    setting.ready(&mut driver).await?;
     setting.complete(SOON).await?;
     setting.vcenter.ctl("terminate").await?;
     setting.vcenter.ctl("storm?n=1&type=VmSuspendedEvent").await?;
@@ -248,11 +234,9 @@ async fn the_password_is_in_no_log_no_event_and_no_checkpoint() -> Result<()> {
 
 #[tokio::test]
 async fn an_esxi_host_is_as_good_as_a_vcenter() -> Result<()> {
-    let Some(setting) = Setting::new(&["-esx"]).await? else {
+    let Some((setting, mut driver)) = Setting::reading(&["-esx"], &[]).await? else {
         return Ok(());
     };
-    let mut driver = setting.driver(&[])?;
-    setting.ready(&mut driver).await?;
 
     setting.vcenter.ctl("storm?n=3&type=VmPoweredOffEvent").await?;
 

@@ -272,11 +272,9 @@ async fn subscriptions_made_for_other_drivers_find_the_types_they_know() -> Resu
 
 #[tokio::test]
 async fn only_events_within_a_part_of_the_inventory_are_read() -> Result<()> {
-    let Some(setting) = Setting::new(&[]).await? else {
+    let Some((setting, driver)) = Setting::reading(&[], &["--within=/DC0/vm/DC0_H0_VM1/"]).await? else {
         return Ok(());
     };
-    let mut driver = setting.driver(&["--within=/DC0/vm/DC0_H0_VM1/"])?;
-    setting.ready(&mut driver).await?;
 
     setting.client.power_off("DC0_H0_VM0")?;
     setting.client.power_off("DC0_H0_VM1")?;
