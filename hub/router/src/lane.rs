@@ -6,26 +6,26 @@
 //! in; what is not in memory is after the cursor, or was set aside to keep order (`keys.rs`, `lane/ordered.rs`).
 
 mod ordered;
+mod owed;
 mod owed_before;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dispatch_contract::{
-    Attempt, Committed, DeliverySpec, Event, NewEvent, Sequence, Sink, SubscriptionId, Through,
-};
+use dispatch_contract::{Committed, DeliverySpec, Sequence, Sink, SubscriptionId, Through};
 
 use crate::breaker::BreakerState;
 use crate::gate::Gate;
 use crate::keys::{Key, Keys, Place};
 use crate::limits::Limits;
-use crate::machine::{Moment, Ticket};
+use crate::machine::Moment;
 use crate::observer::DeliveryInfo;
 use crate::queue::Queue;
 use crate::status::LaneStatus;
 use crate::subscription::Subscription;
 use crate::turns::{Pace, Seat};
+pub(crate) use owed::{Burial, Owed, Stage, State};
 use owed_before::OwedBefore;
 
 /// A crash repeats at most so many times `maxInFlight` deliveries of a lane: attempts under way, and settlements that
@@ -76,44 +76,6 @@ pub(crate) struct Lane {
     pub(crate) counts: Counts,
     /// Where the machine has it listed.
     pub(crate) listed: Listed,
-}
-
-/// An event that is not settled yet.
-pub(crate) struct Owed {
-    pub(crate) committed: Committed,
-    pub(crate) attempts: u32,
-    pub(crate) failures: Vec<Attempt>,
-    pub(crate) stage: Stage,
-    pub(crate) state: State,
-    /// Its line, if it keeps order.
-    pub(crate) key: Option<Key>,
-    number: u64,
-    bytes: usize,
-}
-
-/// Whom it is for.
-pub(crate) enum Stage {
-    /// The subscription's sink.
-    Sink,
-    /// The dead letter sink; the delivery itself has failed.
-    DeadLetter(Box<Burial>),
-}
-
-/// What remains of a failed delivery while its dead letter sink is tried.
-pub(crate) struct Burial {
-    pub(crate) event: Event,
-    pub(crate) attempts: u32,
-    /// What the last attempt of the delivery caused.
-    pub(crate) caused: Vec<NewEvent>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
-    Queued,
-    Waiting(Duration),
-    InFlight(Ticket),
-    /// An earlier event of its key comes first.
-    Behind,
 }
 
 #[derive(Default)]
