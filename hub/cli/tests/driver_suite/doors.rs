@@ -27,7 +27,7 @@ pub(crate) struct Delivery {
 /// A driver that listens, and how its provider makes a delivery of an event and its number.
 pub(crate) struct Door {
     program: Program,
-    deliver: Box<dyn Fn(&Value) -> Delivery + Send>,
+    deliver: Box<dyn Fn(&Value) -> Delivery + Send + Sync>,
     event: fn(usize) -> Value,
     /// Whether it keeps a body that is no JSON, as an event like any other: its provider would drop what is refused.
     keeps_all: bool,
@@ -94,7 +94,7 @@ pub(crate) fn api_destination() -> Result<Door> {
 impl Door {
     pub(crate) fn new(
         program: Program,
-        deliver: impl Fn(&Value) -> Delivery + Send + 'static,
+        deliver: impl Fn(&Value) -> Delivery + Send + Sync + 'static,
         event: fn(usize) -> Value,
     ) -> Result<Self> {
         Ok(Self {
