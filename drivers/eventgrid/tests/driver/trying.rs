@@ -83,14 +83,16 @@ async fn a_namespace_is_asked_whether_it_has_the_subscription_and_lets_the_drive
     assert_eq!((namespace.owed(), namespace.dead().len()), (1, 0));
 }
 
+fn at<'a>(secret: &'a str, url: &'a str) -> [(&'a str, &'a str); 2] {
+    [("SHARED_SECRET", secret), ("DISPATCH_PUBLIC_URL", url)]
+}
+
 #[tokio::test]
 async fn the_address_of_a_web_hook_is_tried_as_event_grid_tries_it() {
     // Given a driver that listens
     let hub = DriverHub::start().await.unwrap();
-    let secret = |secret| [("SHARED_SECRET", secret)];
-    let driver = crate::spawn(&hub, &[], &secret("s3cret,0ther"));
+    let driver = crate::spawn(&hub, &[], &[("SHARED_SECRET", "s3cret,0ther")]);
     let url = crate::address(&hub, &driver).await;
-    let at = |secret, url| [("SHARED_SECRET", secret), ("DISPATCH_PUBLIC_URL", url)];
 
     // When it is tried with this address and that secret, or without any
     let yes = "the driver answers Event Grid's handshake at 127.0.0.1";
@@ -99,7 +101,7 @@ async fn the_address_of_a_web_hook_is_tried_as_event_grid_tries_it() {
     is_good(&[], &at("x", &format!("{url}?secret=s3cret")), yes).await;
     is_good(
         &[],
-        &secret("s3cret"),
+        &[("SHARED_SECRET", "s3cret")],
         "deliveries to the driver's url are taken; with --url=... it is tried",
     )
     .await;
