@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use dispatch_driver_sdk::outgoing;
+use dispatch_driver_sdk::{BodyError, body, outgoing};
 use reqwest::Client;
 use tokio::time::Instant;
 use url::Url;
@@ -78,13 +78,10 @@ impl Certificates {
         if !response.status().is_success() {
             return Err(format!("cannot be fetched: {}", response.status()));
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-            if chunk.len() > MOST_BYTES - body.len() {
-                return Err(format!("has more than {MOST_BYTES} bytes"));
-            }
-            body.extend_from_slice(&chunk);
+        match body(&mut response, MOST_BYTES).await {
+            Ok(body) => Ok(body.into()),
+            Err(BodyError::Broken(error)) => Err(unreachable(error)),
+            Err(BodyError::TooLarge(most)) => Err(format!("has more than {most} bytes")),
         }
-        Ok(body)
     }
 }

@@ -8,7 +8,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-use dispatch_driver_sdk::SettingError;
+use dispatch_driver_sdk::{SettingError, chain};
 
 use crate::config::Config;
 
@@ -86,20 +86,15 @@ impl AwsError {
                     None => code.to_owned(),
                 }
             });
-            Self::new(what, said.unwrap_or_else(|| chain(&error)))
+            Self::new(what, said.unwrap_or_else(|| line(&error)))
         }
     }
 }
 
 /// An error with its causes on one line of a bounded length.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text.split_whitespace()
+fn line(error: &dyn Error) -> String {
+    chain(error)
+        .split_whitespace()
         .collect::<Vec<_>>()
         .join(" ")
         .chars()

@@ -4,9 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use dispatch_driver_sdk::SettingError;
+use dispatch_driver_sdk::{BodyError, SettingError, body, with_causes};
 use http::{HeaderMap, StatusCode};
-use reqwest::Response;
 use serde::de::DeserializeOwned;
 use url::{Host, Url};
 
@@ -94,7 +93,7 @@ pub(crate) async fn answer(request: reqwest::RequestBuilder, most: usize) -> Res
     let status = response.status();
     let body = body(&mut response, most).await.map_err(|error| match error {
         BodyError::Broken(error) => unreachable(&error),
-        BodyError::TooLarge => senseless(&host, format!("more than {most} bytes")),
+        BodyError::TooLarge(most) => senseless(&host, format!("more than {most} bytes")),
     })?;
     if !status.is_success() {
         return Err(WebError::Refused {
@@ -108,22 +107,6 @@ pub(crate) async fn answer(request: reqwest::RequestBuilder, most: usize) -> Res
     Ok(Answer { host, headers, body })
 }
 
-enum BodyError {
-    Broken(reqwest::Error),
-    TooLarge,
-}
-
-async fn body(response: &mut Response, most: usize) -> Result<BytesMut, BodyError> {
-    let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(BodyError::Broken)? {
-        if chunk.len() > most - body.len() {
-            return Err(BodyError::TooLarge);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
 fn senseless(host: &str, why: String) -> WebError {
     WebError::Senseless {
         host: host.to_owned(),
@@ -134,19 +117,14 @@ fn senseless(host: &str, why: String) -> WebError {
 /// Without the URL, whose query may hold what is nobody's business.
 fn unreachable(error: &reqwest::Error) -> WebError {
     let host = error.url().and_then(Url::host_str).unwrap_or("it");
-    let mut why = String::from(if error.is_timeout() {
+    let what = if error.is_timeout() {
         "took too long"
     } else {
         "failed"
-    });
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        why = format!("{why}: {error}");
-        cause = error.source();
-    }
+    };
     WebError::Unreachable {
         host: host.to_owned(),
-        why,
+        why: with_causes(what, error),
     }
 }
 

@@ -6,6 +6,8 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use reqwest::{RequestBuilder, Response};
 
+use crate::causes::with_causes;
+
 /// The most bytes read of an answer.
 const MAX_ANSWER: usize = 256 * 1024;
 const FIRST_WAIT: Duration = Duration::from_millis(200);
@@ -42,13 +44,7 @@ async fn bounded(response: &mut Response) -> Result<Bytes, reqwest::Error> {
 
 /// An error with its causes and without the URL, on one line.
 pub(crate) fn line(error: &dyn std::error::Error) -> String {
-    let mut text = String::from("cannot reach it");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
+    with_causes("cannot reach it", error)
 }
 
 #[cfg(test)]

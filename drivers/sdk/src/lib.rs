@@ -38,6 +38,7 @@
 mod answer;
 mod attempt;
 mod batch;
+mod causes;
 mod door;
 mod emitted;
 mod hub;
@@ -51,11 +52,12 @@ mod settings;
 mod stop;
 mod trial;
 
+pub use causes::{chain, with_causes};
 pub use dispatch_contract::{ExposeSecret, SecretString};
 pub use door::{Acceptor, Arrival, Door, LATER, Limits, NotAccepted, Reply, Unread, later, reply};
 pub use hub::{CheckpointError, EmitError, Emitted, Health, Hub, HubError, Refusal};
 pub use outage::Outage;
-pub use outgoing::outgoing;
+pub use outgoing::{BodyError, body, outgoing};
 pub use rounds::{Broken, Rounds};
 pub use run::{About, Context, Failure, run};
 pub use settings::{Key, SettingError, Settings, settings};

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use reqwest::Client;
+use bytes::BytesMut;
 use reqwest::redirect::Policy;
+use reqwest::{Client, Response};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -17,4 +18,27 @@ pub fn outgoing(timeout: Duration) -> Result<Client, reqwest::Error> {
         .timeout(timeout)
         .user_agent(concat!("dispatch-driver/", env!("CARGO_PKG_VERSION")))
         .build()
+}
+
+/// Why the body of an answer is not to be had.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// It broke off, or took too long.
+    #[error("the answer breaks off")]
+    Broken(#[from] reqwest::Error),
+    /// It is longer than is taken.
+    #[error("the answer is longer than {0} bytes")]
+    TooLarge(usize),
+}
+
+/// The body of an answer, of at most so many bytes.
+pub async fn body(response: &mut Response, most: usize) -> Result<BytesMut, BodyError> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await? {
+        if chunk.len() > most - body.len() {
+            return Err(BodyError::TooLarge(most));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::causes::chain;
 use crate::hub::{CheckpointError, EmitError, Hub, HubError};
 use crate::settings::{Key, SettingError, Settings};
 use crate::stop::{Stop, Stopped};
@@ -221,15 +222,4 @@ fn print_help(about: &About) -> Result<(), Failure> {
     std::io::stdout()
         .write_all(text.as_bytes())
         .map_err(Failure::failed)
-}
-
-/// An error and its causes on one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

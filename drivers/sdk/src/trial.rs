@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 use serde::de::DeserializeOwned;
 
-use crate::run::{About, Context, Failure, chain, run};
+use crate::causes::chain;
+use crate::run::{About, Context, Failure, run};
 use crate::settings::Settings;
 
 /// [`run`], and with `--test` something else: tries the settings and says what it found, for people, with a line end.

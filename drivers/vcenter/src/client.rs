@@ -7,6 +7,7 @@
 use std::error::Error as _;
 use std::time::Duration;
 
+use dispatch_driver_sdk::BodyError;
 use reqwest::header::{CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
 
 use crate::address::Address;
@@ -149,17 +150,14 @@ fn read(status: u16, text: String) -> Result<Answer, CallError> {
 
 /// An answer's bytes, as many as are taken.
 pub(crate) async fn body(mut response: reqwest::Response) -> Result<Vec<u8>, CallError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-        if body.len() + chunk.len() > MAX_ANSWER {
-            return Err(CallError::Unreadable {
-                problem: format!("the answer is longer than {MAX_ANSWER} bytes"),
-                text: String::new(),
-            });
-        }
-        body.extend_from_slice(&chunk);
+    match dispatch_driver_sdk::body(&mut response, MAX_ANSWER).await {
+        Ok(body) => Ok(body.into()),
+        Err(BodyError::Broken(error)) => Err(unreachable(error)),
+        Err(error @ BodyError::TooLarge(_)) => Err(CallError::Unreadable {
+            problem: error.to_string(),
+            text: String::new(),
+        }),
     }
-    Ok(body)
 }
 
 fn unreachable(error: reqwest::Error) -> CallError {

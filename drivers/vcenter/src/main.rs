@@ -1,11 +1,10 @@
 //! The executable: reads a vCenter's events; with `--test` only says what it finds there, with `--since=24h` prints what
 //! happened, with `--schema=CLASS` says what the data of an event looks like.
 
-use std::error::Error;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use dispatch_driver_sdk::{Failure, Settings, run_or_test};
+use dispatch_driver_sdk::{Failure, Settings, chain, run_or_test};
 use dispatch_driver_vcenter::{ABOUT, Written, payload_schema, payload_types, print_since};
 
 fn main() -> ExitCode {
@@ -58,16 +57,5 @@ fn print(settings: &Settings, begin: &str) -> Result<String, String> {
     let runtime = runtime.map_err(|e| e.to_string())?;
     let mut out = std::io::stdout().lock();
     let printed = runtime.block_on(print_since(written, begin, &mut out));
-    printed.map(|_| String::new()).map_err(|e| line(&e))
-}
-
-/// An error with its causes.
-fn line(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
+    printed.map(|_| String::new()).map_err(|e| chain(&e))
 }

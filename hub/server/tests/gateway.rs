@@ -159,7 +159,12 @@ async fn senders_of_a_driver_that_is_down_are_told_to_come_again_and_reach_it_on
     let bench = Bench::start().await;
     bench.create(ECHO, false).await;
     let url = bench.url().await;
-    let tell = |what| bench.hub.post_json(&format!("{DRIVERS}/d/{what}"), &json!({}));
+    let tell = async |what: &str| {
+        bench
+            .hub
+            .post_json(&format!("{DRIVERS}/d/{what}"), &json!({}))
+            .await
+    };
 
     assert_eq!(tell("pause").await.0, StatusCode::OK);
     let down = bench.send("POST", &url, "1").await;
