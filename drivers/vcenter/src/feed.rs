@@ -48,10 +48,7 @@ impl Feed {
         begin: Option<DateTime<Utc>>,
         selection: &Selection,
     ) -> Result<Self, SessionError> {
-        let newest = collect_all(session, content, None, selection, Some(1)).await?;
-        for newest in &newest {
-            session.owe(Call::new("DestroyCollector", newest));
-        }
+        let newest = collect_owed(session, content, None, selection, Some(1)).await?;
         // One of our own: what other clients of this vCenter wait for must not disturb what we wait for. It ends
         // with the session.
         let create = Call::new("CreatePropertyCollector", &content.property_collector);
@@ -69,10 +66,7 @@ impl Feed {
             .text("partialUpdates", false);
         let filter = returned(&session.call(create).await?.element)?;
         session.owe(Call::new("DestroyPropertyFilter", &filter));
-        let histories = collect_all(session, content, begin, selection, None).await?;
-        for history in &histories {
-            session.owe(Call::new("DestroyCollector", history));
-        }
+        let histories = collect_owed(session, content, begin, selection, None).await?;
         let mut feed = Self {
             strands: Strands::new(histories),
             property_collector,
@@ -190,6 +184,23 @@ async fn collect_all(
     let mut all = Vec::new();
     for part in &content.parts {
         all.push(collect(session, content, part, begin, selection, most).await?);
+    }
+    Ok(all)
+}
+
+/// The same, each to be given back with the session, also when the next one cannot be made.
+async fn collect_owed(
+    session: &mut Session,
+    content: &Content,
+    begin: Option<DateTime<Utc>>,
+    selection: &Selection,
+    most: Option<u32>,
+) -> Result<Vec<Reference>, SessionError> {
+    let mut all = Vec::new();
+    for part in &content.parts {
+        let collector = collect(session, content, part, begin, selection, most).await?;
+        session.owe(Call::new("DestroyCollector", &collector));
+        all.push(collector);
     }
     Ok(all)
 }
