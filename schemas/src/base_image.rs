@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::absent::{is_zero, null_is_default};
+use crate::image_reference::check_image_reference;
 use crate::invalid::required;
 use crate::resource::resource;
 use crate::{Status, Tag};
@@ -15,7 +16,8 @@ use crate::{Status, Tag};
 pub struct BaseImage {
     /// Unique per organization.
     pub name: String,
-    /// Container image, `dispatchframework/python3-base:0.0.13`. A label only where functions are local processes.
+    /// Container image as registries name it, `dispatchframework/python3-base:0.0.13`. Only shown where functions are
+    /// local processes.
     pub docker_url: String,
     /// `python3`, `nodejs`, `java`, `powershell`, ….
     pub language: String,
@@ -54,6 +56,6 @@ pub struct BaseImage {
 }
 
 resource!(BaseImage, "BaseImage", "base image", times: [created_time], check: |image| {
-    required("dockerUrl", &image.docker_url)?;
+    check_image_reference("dockerUrl", &image.docker_url)?;
     required("language", &image.language)
 });

@@ -25,6 +25,7 @@ mod event_record;
 mod filter;
 mod function;
 mod image;
+mod image_reference;
 mod invalid;
 mod message;
 mod name;
