@@ -9,6 +9,14 @@ use crate::install::InstallError;
 
 /// `requirements.txt`, by pip.
 pub(super) fn pip(python: &Interpreter, manifest: &str, folder: &Path) -> Result<Command, InstallError> {
+    if let Some((at, line)) = manifest.lines().enumerate().find(|(_, line)| names_a_file(line)) {
+        let text = format!(
+            "line {} of the manifest is {:?}: a manifest is one text, write here what is in the other file",
+            at + 1,
+            line.trim()
+        );
+        return Err(InstallError::Failed(text));
+    }
     let file = keep(folder, "requirements.txt", manifest)?;
     let mut command = Command::new(&python.path);
     let quiet = [
@@ -25,6 +33,19 @@ pub(super) fn pip(python: &Interpreter, manifest: &str, folder: &Path) -> Result
         .arg("-r")
         .arg(file);
     Ok(command)
+}
+
+/// Whether a line of `requirements.txt` has pip read another file: one of this machine.
+fn names_a_file(line: &str) -> bool {
+    let option = line
+        .trim_start()
+        .split(['=', ' ', '\t'])
+        .next()
+        .unwrap_or_default();
+    let short = option.starts_with("-r") || option.starts_with("-c");
+    // pip takes the beginning of an option for the whole.
+    let long = option.len() > 4 && (option.starts_with("--requirem") || "--constraint".starts_with(option));
+    short || long
 }
 
 /// `package.json`, by npm.
@@ -105,4 +126,35 @@ pub(super) fn keep(folder: &Path, name: &str, manifest: &str) -> Result<std::pat
     let file = folder.join(name);
     std::fs::write(&file, manifest).map_err(|e| InstallError::Unavailable(e.to_string()))?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_names_no_other_file() {
+        for line in [
+            "-r /etc/passwd",
+            " -rother.txt",
+            "--requirement=x",
+            "--requirem x",
+            "-c x",
+            "--constraint x",
+            "--const x",
+        ] {
+            assert!(names_a_file(line), "{line}");
+        }
+        for line in [
+            "requests",
+            "requests-cache==1",
+            "--require-hashes",
+            "-e git+https://x",
+            "--pre",
+            "# -r x",
+            "",
+        ] {
+            assert!(!names_a_file(line), "{line}");
+        }
+    }
 }
