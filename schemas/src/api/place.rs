@@ -77,10 +77,27 @@ pub(super) fn check_uri(field: &str, uri: &str) -> Result<(), Invalid> {
     if uri.contains("//") {
         return Err(Invalid::new(field, "has an empty segment"));
     }
+    if let Some(dots) = bare.split('/').find(|part| matches!(*part, "." | "..")) {
+        let problem = format!("has {dots:?}: clients take it out of a path before they send it");
+        return Err(Invalid::new(field, problem));
+    }
+    if let Some(escape) = broken_escape(bare) {
+        let problem = format!("has {escape:?}: after % come two hexadecimal digits");
+        return Err(Invalid::new(field, problem));
+    }
     match segments(&format!("/{bare}")) {
         Ok(_) => Ok(()),
         Err(problem) => Err(Invalid::new(field, problem)),
     }
+}
+
+/// The first `%` that begins no `%xx`, with what follows it.
+fn broken_escape(path: &str) -> Option<&str> {
+    path.match_indices('%').find_map(|(at, _)| {
+        let escape = path.get(at..at + 3).unwrap_or(&path[at..]);
+        let whole = escape.len() == 3 && escape.bytes().skip(1).all(|b| b.is_ascii_hexdigit());
+        (!whole).then_some(escape)
+    })
 }
 
 /// `api.example.org` or `*.example.org`.
@@ -157,6 +174,10 @@ mod tests {
             ("/x{id}", "is a whole segment"),
             ("/*/a", "is the last one"),
             ("/a*", "is the last one"),
+            ("/a/../b", "has \"..\""),
+            ("/./a", "has \".\""),
+            ("/a%zz", "has \"%zz\""),
+            ("/a%2", "has \"%2\""),
         ] {
             let problem = check_uri("uris[0]", uri).unwrap_err().to_string();
             assert!(
