@@ -1,5 +1,6 @@
 //! A function's source as it is handed in, made into checked files; and those files written to disk.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
@@ -12,6 +13,10 @@ pub const MAX_ARCHIVE: usize = 10 * 1024 * 1024;
 /// The most an archive may unpack to, in bytes.
 pub const MAX_UNPACKED: u64 = 50 * 1024 * 1024;
 const MAX_FILES: usize = 10_000;
+/// Bytes of an entry's name, of one part of it, and what of it a message shows.
+const MAX_PATH: usize = 1024;
+const MAX_PART: usize = 255;
+const MAX_SHOWN: usize = 100;
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// Why a source cannot be taken. The author of the function must change it.
@@ -36,6 +41,19 @@ pub enum SourceError {
     Empty,
 }
 
+impl SourceError {
+    fn forbidden(path: &Path, problem: &'static str) -> Self {
+        let path = path.display().to_string();
+        Self::Forbidden {
+            path: match path.char_indices().nth(MAX_SHOWN) {
+                Some((end, _)) => format!("{}…", &path[..end]),
+                None => path,
+            },
+            problem,
+        }
+    }
+}
+
 /// Reads a source: a tar.gz archive, or else one file that gets the name `single`.
 pub fn read_source(bytes: &[u8], single: &str) -> Result<Vec<SourceFile>, SourceError> {
     if bytes.len() > MAX_ARCHIVE {
@@ -58,7 +76,7 @@ fn unpack(bytes: &[u8]) -> Result<Vec<SourceFile>, SourceError> {
     let broken = |error: std::io::Error| SourceError::Broken(error.to_string());
     let too_large = || SourceError::TooLarge(format!("it unpacks to more than {MAX_UNPACKED} bytes"));
     let mut archive = tar::Archive::new(MultiGzDecoder::new(bytes).take(MAX_UNPACKED + 1));
-    let mut files: Vec<SourceFile> = Vec::new();
+    let mut files: BTreeMap<PathBuf, Bytes> = BTreeMap::new();
     let mut left = MAX_UNPACKED;
     for (count, entry) in archive.entries().map_err(broken)?.enumerate() {
         let mut entry = entry.map_err(broken)?;
@@ -68,10 +86,7 @@ fn unpack(bytes: &[u8]) -> Result<Vec<SourceFile>, SourceError> {
             )));
         }
         let path = entry.path().map_err(broken)?.into_owned();
-        let forbidden = |problem| SourceError::Forbidden {
-            path: path.display().to_string(),
-            problem,
-        };
+        let forbidden = |problem| SourceError::forbidden(&path, problem);
         let kind = entry.header().entry_type();
         if kind.is_pax_global_extensions() {
             continue;
@@ -80,6 +95,14 @@ fn unpack(bytes: &[u8]) -> Result<Vec<SourceFile>, SourceError> {
             return Err(forbidden("only files and folders are allowed, no links"));
         }
         let inside = relative(&path).ok_or_else(|| forbidden("it must lie inside the archive's folder"))?;
+        if path.as_os_str().len() > MAX_PATH || path.iter().any(|part| part.len() > MAX_PART) {
+            return Err(forbidden(
+                "its name is longer than 1024 bytes, or a part of it than 255",
+            ));
+        }
+        if path.as_os_str().as_encoded_bytes().contains(&0) {
+            return Err(forbidden("its name has a NUL"));
+        }
         if kind.is_dir() {
             continue;
         }
@@ -92,19 +115,28 @@ fn unpack(bytes: &[u8]) -> Result<Vec<SourceFile>, SourceError> {
         if content.len() as u64 != entry.size() {
             return Err(too_large());
         }
-        let file = SourceFile {
-            path: inside,
-            content: content.into(),
-        };
         // As in any tar, the later one counts.
-        match files.iter_mut().find(|f| f.path == file.path) {
-            Some(earlier) => *earlier = file,
-            None => files.push(file),
-        }
+        files.insert(inside, content.into());
+    }
+    // What follows the last file is read too: only then does the checksum say that all of it is as it was.
+    let mut rest = archive.into_inner();
+    std::io::copy(&mut rest, &mut std::io::sink()).map_err(broken)?;
+    if rest.limit() == 0 {
+        return Err(too_large());
+    }
+    let is_file = |folder: &Path| files.contains_key(folder);
+    if let Some(path) = files.keys().find(|path| path.ancestors().skip(1).any(is_file)) {
+        return Err(SourceError::forbidden(
+            path,
+            "what it lies in is a file and a folder",
+        ));
     }
     match files.is_empty() {
         true => Err(SourceError::Empty),
-        false => Ok(files),
+        false => Ok(files
+            .into_iter()
+            .map(|(path, content)| SourceFile { path, content })
+            .collect()),
     }
 }
 
@@ -212,6 +244,35 @@ mod tests {
             content: Bytes::new(),
         };
         assert!(write_files(&folder.path().join("in"), &[file]).is_err());
+    }
+
+    #[test]
+    fn a_file_is_no_folder() {
+        for names in [["a", "a/b"], ["a/b", "a"], ["a/b", "a/b/c/d"]] {
+            let bytes = archive(|b| {
+                for name in names {
+                    add(b, name, tar::EntryType::Regular, b"1");
+                }
+            });
+            let error = read_source(&bytes, "unused").unwrap_err();
+            assert!(
+                matches!(&error, SourceError::Forbidden { .. }),
+                "{names:?}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_archive_that_was_cut_or_altered_behind_its_last_file_is_refused() {
+        let good = archive(|b| add(b, "a.py", tar::EntryType::Regular, b"1"));
+        assert!(read_source(&good, "unused").is_ok());
+        let sum = good.len() - 8;
+        let mut altered = good.clone();
+        altered[sum] ^= 1;
+        for bad in [&altered, &good[..sum].to_vec(), &[&good[..], b"more"].concat()] {
+            let error = read_source(bad, "unused").unwrap_err();
+            assert!(matches!(&error, SourceError::Broken(_)), "{error}");
+        }
     }
 
     #[test]

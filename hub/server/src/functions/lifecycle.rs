@@ -362,10 +362,16 @@ async fn source_of(function: &Function) -> Result<Option<Vec<u8>>, ApiError> {
         (None, Some(url)) => fetch(&url).await?,
         (None, None) => return Ok(None),
     };
-    match read_source(&bytes, "source") {
-        Ok(_) => Ok(Some(bytes)),
-        Err(error @ SourceError::TooLarge(_)) => Err(ApiError::too_large(error.to_string())),
-        Err(error) => Err(ApiError::bad_request(error.to_string())),
+    // Unpacking an archive that is meant to be large takes a while.
+    let read = tokio::task::spawn_blocking(move || read_source(&bytes, "source").map(|_| bytes));
+    match read.await {
+        Ok(Ok(bytes)) => Ok(Some(bytes)),
+        Ok(Err(error @ SourceError::TooLarge(_))) => Err(ApiError::too_large(error.to_string())),
+        Ok(Err(error)) => Err(ApiError::bad_request(error.to_string())),
+        Err(error) => {
+            tracing::error!(%error, "a source cannot be read");
+            Err(ApiError::internal("the source cannot be read"))
+        }
     }
 }
 
