@@ -39,7 +39,8 @@ mod watch;
 pub use backup::{BackupError, Manifest, backup, restore};
 pub use config::{
     ConfigError, FunctionSettings, Limits, Most, OrganizationName, Overrides, Quota, Quotas, Retention,
-    RunRetention, SandboxMode, SecretKey, ServerConfig, Settings, WorkerLimits, Workers, parse_public_url,
+    RunRetention, SandboxMode, SecretKey, ServerConfig, Settings, WorkerLimits, Workers, parse_network,
+    parse_public_url,
 };
 pub use dispatch_journal::Copied;
 pub use logs::{LogFormat, log_to_stderr};

@@ -126,6 +126,16 @@ pub(crate) struct Args {
     #[arg(long, env = "DISPATCH_SERVER_FUNCTION_NETWORK", hide_env_values = true)]
     #[arg(value_parser = BoolishValueParser::new())]
     function_network: bool,
+    /// Networks that sources of functions may be fetched from beside public addresses, such as 10.0.0.0/8
+    #[arg(
+        long,
+        value_name = "NETWORK",
+        env = "DISPATCH_SERVER_FETCH_FROM",
+        hide_env_values = true,
+        value_delimiter = ',',
+        value_parser = dispatch_server::parse_network
+    )]
+    fetch_from: Option<Vec<ipnet::IpNet>>,
     /// Begin with an example, and print every run
     #[arg(long, env = "DISPATCH_SERVER_QUICKSTART", hide_env_values = true)]
     #[arg(value_parser = BoolishValueParser::new())]
@@ -170,6 +180,7 @@ pub(crate) async fn run(args: Args, inherited: Inherited) -> anyhow::Result<Exit
             plugins: args.plugins,
             quickstart: args.quickstart.then_some(true),
             sandbox: args.sandbox,
+            fetch_from: args.fetch_from,
             function_network: args.function_network.then_some(true),
             drain: args.drain_timeout,
         },

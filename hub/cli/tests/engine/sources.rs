@@ -68,7 +68,8 @@ async fn server() -> Result<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_source_is_fetched_from_where_it_is_kept_within_bounds() -> Result<()> {
-    let bench = Bench::start().await?;
+    let here = [("DISPATCH_SERVER_FETCH_FROM", "127.0.0.1")];
+    let bench = Bench::start_in(&here).await?;
     bench.image("python3", "").await?;
     let server = server().await?;
 

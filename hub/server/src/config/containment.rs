@@ -1,13 +1,15 @@
-//! What functions may use of the machine, and whether they run where it cannot be held to that.
+//! What functions may use of the machine, whether they run where it cannot be held to that, and where their code may
+//! come from.
 
 use std::fmt::Display;
 use std::num::{NonZeroU32, NonZeroU64};
 
 use dispatch_contract::Bounds;
 use dispatch_schemas::Function;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::values::cores;
+use super::values::{as_texts, cores, networks};
 
 /// The most a function may ask for, unless the operator says otherwise.
 const MAXIMUM: Bounds = Bounds {
@@ -55,6 +57,9 @@ pub struct FunctionSettings {
     pub default: WorkerLimits,
     /// The most that any may ask for.
     pub maximum: WorkerLimits,
+    /// Networks that sources may be fetched from (`sourceURL`) beside public addresses.
+    #[serde(deserialize_with = "networks", serialize_with = "as_texts")]
+    pub fetch_from: Vec<IpNet>,
 }
 
 /// Limits of one worker; what is absent is as it always is.

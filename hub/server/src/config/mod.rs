@@ -27,8 +27,8 @@ pub(crate) use live::LiveLimits;
 pub use quotas::{Most, OrganizationName, Quota, Quotas};
 pub use secret_key::SecretKey;
 pub use settings::{ConfigError, Overrides, Settings};
-pub use values::parse_public_url;
 use values::{directives, duration, public_url, seconds};
+pub use values::{parse_network, parse_public_url};
 pub use workers::Workers;
 
 /// A hub's configuration.

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::{SandboxMode, SecretKey, ServerConfig};
 
 /// Where a configuration comes from; it can be read as often as wanted.
@@ -47,6 +49,8 @@ pub struct Overrides {
     pub sandbox: Option<SandboxMode>,
     /// `--function-network`.
     pub function_network: Option<bool>,
+    /// `--fetch-from`.
+    pub fetch_from: Option<Vec<IpNet>>,
     /// `--quickstart`.
     pub quickstart: Option<bool>,
     /// `--drain-timeout`.
@@ -120,6 +124,7 @@ impl ServerConfig {
         put(&mut self.quickstart, overrides.quickstart);
         put(&mut self.sandbox, overrides.sandbox);
         put(&mut self.functions.network, overrides.function_network);
+        put(&mut self.functions.fetch_from, overrides.fetch_from);
         put(&mut self.limits.drain, overrides.drain);
         for (slot, said) in [
             (&mut self.gateway_tls_cert, overrides.gateway_tls_cert),
@@ -203,6 +208,10 @@ mod tests {
             (
                 "functions:\n  maximum: {memory: 0}\n",
                 ["functions.maximum.memory", "nonzero", "line 2"],
+            ),
+            (
+                "functions:\n  fetch-from: [10.0.0.0/33]\n",
+                ["functions.fetch-from", "10.0.0.0/8", "line 2"],
             ),
             (
                 "functions: {default: {cpu: 0}}\n",

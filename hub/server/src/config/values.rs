@@ -4,6 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize as _, Deserializer, Serializer};
 
@@ -58,6 +59,27 @@ pub(super) fn cores<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
             "cpu: {cores} is no number of cores: say 0.01 to 1024"
         ))),
     }
+}
+
+/// Networks such as `10.0.0.0/8`, and single addresses.
+pub(super) fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    texts
+        .iter()
+        .map(|text| parse_network(text).map_err(D::Error::custom))
+        .collect()
+}
+
+/// How they are compared.
+pub(super) fn as_texts<S: Serializer>(networks: &[IpNet], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(networks.iter().map(ToString::to_string))
+}
+
+/// Reads a network, or an address as the network of itself; says what is wrong with it.
+pub fn parse_network(text: &str) -> Result<IpNet, String> {
+    let address = || text.parse::<std::net::IpAddr>().map(IpNet::from);
+    let network = text.parse::<IpNet>().or_else(|_| address());
+    network.map_err(|_| format!("{text:?} is no network such as 10.0.0.0/8 or fd00::/8"))
 }
 
 /// `https://hub.example.org` or the same with a path, without a slash at its end.

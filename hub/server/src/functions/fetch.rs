@@ -1,5 +1,7 @@
-//! A function's source from where its author keeps it: one GET, bounded in time, size and redirects.
+//! A function's source from where its author keeps it: one GET, bounded in time, size and redirects, and only from
+//! where the hub may be sent (`reach.rs`).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use dispatch_sink_process::MAX_ARCHIVE;
@@ -8,6 +10,7 @@ use flate2::write::GzEncoder;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, Url};
 
+use super::reach::Reach;
 use crate::rest::error::ApiError;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -15,12 +18,15 @@ const MAX_REDIRECTS: usize = 5;
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// Fetches a source: an archive as it is, a file with the name it has there.
-pub(super) async fn fetch(text: &str) -> Result<Vec<u8>, ApiError> {
+pub(super) async fn fetch(text: &str, reach: &Reach) -> Result<Vec<u8>, ApiError> {
     let refused = |problem: String| ApiError::bad_request(format!("sourceURL {problem}"));
     let url = Url::parse(text)
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https"));
     let url = url.ok_or_else(|| refused("must begin with http:// or https://".to_owned()))?;
+    reach
+        .check(&url)
+        .map_err(|e| refused(format!("cannot be fetched: {e}")))?;
     let name = url
         .path_segments()
         .and_then(|mut parts| parts.next_back())
@@ -34,7 +40,8 @@ pub(super) async fn fetch(text: &str) -> Result<Vec<u8>, ApiError> {
     }
     let client = Client::builder()
         .timeout(PATIENCE)
-        .redirect(Policy::limited(MAX_REDIRECTS))
+        .redirect(redirects(reach.clone()))
+        .dns_resolver(Arc::new(reach.clone()))
         .build()
         .map_err(|error| {
             tracing::error!(%error, "no HTTP client");
@@ -54,6 +61,14 @@ pub(super) async fn fetch(text: &str) -> Result<Vec<u8>, ApiError> {
         true => Ok(bytes),
         false => packed(&name, &bytes).map_err(|e| refused(format!("cannot be kept: {e}"))),
     }
+}
+
+fn redirects(reach: Reach) -> Policy {
+    Policy::custom(move |next| match reach.check(next.url()) {
+        Ok(()) if next.previous().len() > MAX_REDIRECTS => next.error("too many redirects"),
+        Ok(()) => next.follow(),
+        Err(refused) => next.error(refused),
+    })
 }
 
 async fn body(mut answer: Response) -> Result<Vec<u8>, ApiError> {

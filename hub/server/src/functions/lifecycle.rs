@@ -22,6 +22,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::fetch::fetch;
+use super::reach::Reach;
 use super::registry::State;
 use super::schema::{BadSchema, Schemas};
 use super::{EXEC_DELIVERY, Functions, Wired};
@@ -52,7 +53,7 @@ impl Functions {
             .containment
             .bounds(&function)
             .map_err(ApiError::bad_request)?;
-        let source = source_of(&function)
+        let source = source_of(&function, &self.0.reach)
             .await?
             .ok_or_else(|| ApiError::bad_request("either source or sourceURL must be specified"))?;
         let revision = Uuid::new_v4();
@@ -96,7 +97,7 @@ impl Functions {
         let store = &self.0.store;
         let before = store.get::<Function>(organization, name).await?;
         let old = before.faas_id;
-        let source = match (source_of(&function).await?, old) {
+        let source = match (source_of(&function, &self.0.reach).await?, old) {
             (Some(source), _) => Some(source),
             (None, Some(old)) => store.source(old).await?,
             (None, None) => None,
@@ -353,13 +354,13 @@ fn check(function: &Function) -> Result<(), ApiError> {
 }
 
 /// The checked source of a body, if it has one: decoded, or fetched.
-async fn source_of(function: &Function) -> Result<Option<Vec<u8>>, ApiError> {
+async fn source_of(function: &Function, reach: &Reach) -> Result<Option<Vec<u8>>, ApiError> {
     let given = |text: &Option<String>| text.clone().filter(|t| !t.is_empty());
     let bytes = match (given(&function.source), given(&function.source_url)) {
         (Some(text), _) => STANDARD
             .decode(text.as_bytes())
             .map_err(|e| ApiError::bad_request(format!("source: is not base64: {e}")))?,
-        (None, Some(url)) => fetch(&url).await?,
+        (None, Some(url)) => fetch(&url, reach).await?,
         (None, None) => return Ok(None),
     };
     // Unpacking an archive that is meant to be large takes a while.
@@ -416,9 +417,12 @@ mod tests {
             source_url: url.map(str::to_owned),
             ..Function::default()
         };
-        assert_eq!(source_of(&function(None, None)).await.unwrap(), None);
-        assert_eq!(source_of(&function(Some(""), None)).await.unwrap(), None);
-        let plain = source_of(&function(Some("eA=="), None)).await.unwrap();
+        let reach = Reach::default();
+        let none = source_of(&function(None, None), &reach).await;
+        assert_eq!(none.unwrap(), None);
+        let empty = source_of(&function(Some(""), None), &reach).await;
+        assert_eq!(empty.unwrap(), None);
+        let plain = source_of(&function(Some("eA=="), None), &reach).await.unwrap();
         assert_eq!(plain.unwrap(), b"x");
         for (source, url, message) in [
             (Some("%"), None, "source: is not base64"),
@@ -428,8 +432,13 @@ mod tests {
                 Some("ftp://x"),
                 "sourceURL must begin with http:// or https://",
             ),
+            (
+                None,
+                Some("http://169.254.169.254/latest/meta-data"),
+                "sourceURL cannot be fetched: 169.254.169.254 is no public address",
+            ),
         ] {
-            let error = source_of(&function(source, url)).await.unwrap_err();
+            let error = source_of(&function(source, url), &reach).await.unwrap_err();
             assert!(error.message.contains(message), "{}", error.message);
         }
     }

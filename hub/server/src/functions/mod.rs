@@ -15,6 +15,7 @@ mod lifecycle;
 mod list;
 mod message;
 mod ongoing;
+mod reach;
 mod registry;
 mod returned;
 mod run;
@@ -45,6 +46,7 @@ pub(crate) use self::containment::Containment;
 pub(crate) use self::exec::Exec;
 pub(crate) use self::list::Listed;
 use self::ongoing::Ongoing;
+use self::reach::Reach;
 use self::registry::Registry;
 pub(crate) use self::secrets::{SecretsError, collect as secret_values};
 use self::sink::FunctionSink;
@@ -78,6 +80,7 @@ struct Inner {
     live: Live,
     engine: Arc<Process>,
     containment: Containment,
+    reach: Reach,
     registry: Registry,
     ongoing: Ongoing,
     cancelled: Cancelled,
@@ -103,6 +106,8 @@ pub(crate) struct Ground {
     /// The engine's folder and bounds.
     pub(crate) engine: Settings,
     pub(crate) containment: Containment,
+    /// Where sources may be fetched from.
+    pub(crate) reach: Reach,
     pub(crate) limits: LiveLimits,
     pub(crate) shutdown: CancellationToken,
     pub(crate) tasks: TaskTracker,
@@ -116,6 +121,7 @@ impl Functions {
         let folder = std::path::absolute(folder)?;
         Self::open(Ground {
             containment: Containment::open(&foundation.config, &folder),
+            reach: Reach::new(&foundation.config.functions.fetch_from),
             store: foundation.store.clone(),
             log: Arc::clone(&foundation.log),
             live: foundation.live.clone(),
@@ -138,6 +144,7 @@ impl Functions {
             live: ground.live,
             engine,
             containment: ground.containment,
+            reach: ground.reach,
             registry: Registry::default(),
             ongoing: Ongoing::default(),
             cancelled: Cancelled::default(),

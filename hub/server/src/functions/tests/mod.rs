@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::exec::Exec;
-use super::{Containment, Functions, Ground};
+use super::{Containment, Functions, Ground, Reach};
 use crate::config::{Limits, LiveLimits};
 use crate::images::Images;
 use crate::images::builds::Builds;
@@ -65,6 +65,7 @@ impl Stage {
             live: Live::new(),
             engine: dispatch_sink_process::Settings::new(data.join("functions")),
             containment: Containment::default(),
+            reach: Reach::default(),
             limits: LiveLimits::new(Limits::default()),
             shutdown: shutdown.clone(),
             tasks: tasks.clone(),
