@@ -12,12 +12,9 @@ use utoipa::ToSchema;
 
 use crate::config::{Change, ConfigError, Limits, LiveLimits, ServerConfig, Settings};
 use crate::descriptors::Share;
-use crate::gateway::tls::{Certificate, CertificateError};
+use crate::gateway::tls::{CertificateError, Certificates};
 use crate::quotas::Quotas;
 use crate::{logs, notify};
-
-/// What is said to have changed when the file it names has.
-const CERTIFICATE: &str = "gateway-tls-cert";
 
 /// What reading the configuration again came to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -38,7 +35,7 @@ pub(crate) enum ReloadError {
     /// The file cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The gateway's certificate cannot be used; the one before stays.
+    /// A certificate of the gateway cannot be used; those before stay.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
 }
@@ -59,8 +56,8 @@ pub(crate) struct Told {
     pub(crate) quotas: Arc<Quotas>,
     /// The deliveries' part of them.
     pub(crate) router: Router,
-    /// The gateway's certificate.
-    pub(crate) certificate: Arc<Certificate>,
+    /// The gateway's certificates.
+    pub(crate) certificates: Arc<Certificates>,
 }
 
 impl Reload {
@@ -78,23 +75,23 @@ impl Reload {
     /// Reads the file again and changes what can change.
     pub(crate) async fn run(&self) -> Result<Reloaded, ReloadError> {
         let mut current = self.current.lock().await;
-        let renewed = self.told.certificate.reread()?;
+        let renewed = self.told.certificates.reread()?;
+        let renewed = renewed.into_iter().map(str::to_owned);
         let settings = self.settings.clone().filter(|settings| settings.file.is_some());
         let Some(settings) = settings else {
-            return match renewed {
-                true => Ok(Reloaded {
-                    changed: vec![CERTIFICATE.to_owned()],
+            let changed: Vec<String> = renewed.collect();
+            return match changed.is_empty() {
+                true => Err(ReloadError::NoFile),
+                false => Ok(Reloaded {
+                    changed,
                     needs_restart: Vec::new(),
                 }),
-                false => Err(ReloadError::NoFile),
             };
         };
         let new = settings.read()?;
         notify::reloading();
         let mut change = Change::between(&current, &new);
-        if renewed {
-            change.live.push(CERTIFICATE.to_owned());
-        }
+        change.live.extend(renewed);
         logs::filter(new.log.as_deref());
         // Settings that need a restart stay as they are in `current`, to be named again the next time.
         current.log = new.log;

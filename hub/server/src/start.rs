@@ -24,7 +24,7 @@ use crate::drivers::Drivers;
 use crate::front::Front;
 use crate::functions::Functions;
 use crate::gateway::api::Apis;
-use crate::gateway::tls::Certificate;
+use crate::gateway::tls::Certificates;
 use crate::hub::{App, Foundation, Hub};
 use crate::images::Images;
 use crate::quotas::Quotas;
@@ -151,8 +151,8 @@ pub(crate) async fn begin(
     let listener = socket::listen(&config, Door::Api, inherited.api).await?;
     let gateway = socket::listen(&config, Door::Gateway, inherited.gateway).await?;
     let gateway_tls = socket::listen(&config, Door::GatewayTls, inherited.gateway_tls).await?;
-    let certificate = certificate(config.clone()).await?;
-    let acceptor = certificate.acceptor().map_err(|error| StartError::Certificate {
+    let certificates = certificates(config.clone()).await?;
+    let acceptor = certificates.acceptor().map_err(|error| StartError::Certificate {
         reason: error.to_string(),
     })?;
     let router_limits = dispatch_router::Limits::default();
@@ -216,7 +216,7 @@ pub(crate) async fn begin(
         limits: limits.clone(),
         quotas,
         router: router.clone(),
-        certificate: certificate.clone(),
+        certificates: certificates.clone(),
     };
     let reload = Reload::new(settings, (*config).clone(), told, share);
     let app: App = Arc::new(Hub {
@@ -246,7 +246,7 @@ pub(crate) async fn begin(
             stop: app.shutdown.clone(),
         },
     );
-    app.tasks.spawn(certificate.watch(app.shutdown.clone()));
+    app.tasks.spawn(certificates.watch(app.shutdown.clone()));
     // What is sent there does not count against what is sent to the API.
     let bodies = Arc::new(Bodies::new(limits.clone()));
     for (listener, scheme, tls) in [
@@ -300,10 +300,10 @@ impl Server {
     }
 }
 
-/// The gateway's certificate, read or made.
-async fn certificate(config: Arc<ServerConfig>) -> Result<Arc<Certificate>, StartError> {
+/// The gateway's certificates, read or made.
+async fn certificates(config: Arc<ServerConfig>) -> Result<Arc<Certificates>, StartError> {
     let unusable = |reason: String| StartError::Certificate { reason };
-    spawn_blocking(move || Certificate::open(&config))
+    spawn_blocking(move || Certificates::open(&config))
         .await
         .map_err(|error| unusable(error.to_string()))?
         .map_err(|error| unusable(error.to_string()))

@@ -64,7 +64,7 @@ pub struct Api {
     /// `http`, `https`; both when empty.
     #[serde(default, deserialize_with = "null_is_default")]
     pub protocols: Vec<String>,
-    /// Kept for the original's clients; must be empty: the gateway has one certificate.
+    /// Kept for the original's clients; must be empty: the gateway chooses a certificate by the host.
     #[serde(
         default,
         deserialize_with = "null_is_default",
@@ -226,7 +226,7 @@ fn check(api: &Api) -> Result<(), Invalid> {
     if !api.tls.is_empty() {
         return Err(Invalid::new(
             "tls",
-            "must be empty: all APIs are served with the gateway's own certificate",
+            "must be empty: the gateway chooses a certificate by the host (--gateway-tls-folder)",
         ));
     }
     within("timeout", "milliseconds", api.timeout, MAX_TIMEOUT)?;
@@ -331,7 +331,7 @@ mod tests {
             ),
             (
                 r#","uris":["/a"],"tls":"mine""#,
-                "tls must be empty: all APIs are served with the gateway's own certificate",
+                "tls must be empty: the gateway chooses a certificate by the host (--gateway-tls-folder)",
             ),
         ];
         for (more, problem) in table {

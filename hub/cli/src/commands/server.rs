@@ -71,6 +71,14 @@ pub(crate) struct Args {
         hide_env_values = true
     )]
     gateway_tls_key: Option<PathBuf>,
+    /// Folder of further certificates with their keys, for the hosts they name: a.pem and a.key
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "DISPATCH_SERVER_GATEWAY_TLS_FOLDER",
+        hide_env_values = true
+    )]
+    gateway_tls_folder: Option<PathBuf>,
     /// Where others reach the gateway: scheme, host and port [default: of host and gateway port]
     #[arg(
         long,
@@ -172,6 +180,7 @@ pub(crate) async fn run(args: Args, inherited: Inherited) -> anyhow::Result<Exit
             gateway_tls_port: args.gateway_tls_port,
             gateway_tls_cert: args.gateway_tls_cert,
             gateway_tls_key: args.gateway_tls_key,
+            gateway_tls_folder: args.gateway_tls_folder,
             gateway_url: args.gateway_url,
             secret_key_file: args.secret_key_file,
             secret_key: secret_key(),

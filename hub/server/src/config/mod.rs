@@ -49,6 +49,8 @@ pub struct ServerConfig {
     pub gateway_tls_cert: Option<PathBuf>,
     /// Its key, as PEM.
     pub gateway_tls_key: Option<PathBuf>,
+    /// Folder of further certificates and their keys, for the hosts they name.
+    pub gateway_tls_folder: Option<PathBuf>,
     /// Where others reach the gateway, such as `https://hub.example.org`; else it is made of host and port.
     #[serde(deserialize_with = "public_url")]
     pub gateway_url: Option<String>,
@@ -116,6 +118,7 @@ impl Default for ServerConfig {
             gateway_tls_port: None,
             gateway_tls_cert: None,
             gateway_tls_key: None,
+            gateway_tls_folder: None,
             gateway_url: None,
             insecure_no_auth: false,
             plugins: None,

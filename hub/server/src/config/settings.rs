@@ -33,6 +33,8 @@ pub struct Overrides {
     pub gateway_tls_cert: Option<PathBuf>,
     /// `--gateway-tls-key`.
     pub gateway_tls_key: Option<PathBuf>,
+    /// `--gateway-tls-folder`.
+    pub gateway_tls_folder: Option<PathBuf>,
     /// `--gateway-url`.
     pub gateway_url: Option<String>,
     /// `--secret-key-file`.
@@ -129,6 +131,7 @@ impl ServerConfig {
         for (slot, said) in [
             (&mut self.gateway_tls_cert, overrides.gateway_tls_cert),
             (&mut self.gateway_tls_key, overrides.gateway_tls_key),
+            (&mut self.gateway_tls_folder, overrides.gateway_tls_folder),
         ] {
             if said.is_some() {
                 *slot = said;
