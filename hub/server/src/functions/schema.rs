@@ -4,16 +4,32 @@
 //! to another document makes a schema a bad one, and bad ones are refused when a function is created. An input that does
 //! not fit is the caller's fault (`InputError`), an output the function's (`FunctionError`). Messages have paths and
 //! rules, never the values: they end in reasons of dead letters.
+//!
+//! Whoever writes a schema must not be able to stop the hub with it: what checking can cost is bounded by what the
+//! schema is (`shape.rs`) and by how much of what is wrong is told.
+
+mod shape;
 
 use std::fmt;
 
 use dispatch_contract::{FunctionError, FunctionErrorKind, InvocationError};
 use dispatch_schemas::Function;
-use jsonschema::Validator;
+use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
+
+use self::shape::Shape;
 
 /// Bytes of one schema.
 const MAX_BYTES: usize = 256 * 1024;
+/// Steps back in one match of a pattern with look-around or back-references; others take none. A text that needs more
+/// does not fit.
+const MAX_BACKTRACKS: usize = 20_000;
+/// Checks of one value, references followed.
+const MAX_WEIGHT: u64 = 100_000;
+/// How often one value may be looked at to tell what is wrong with it.
+const MAX_VISITS: u64 = 10_000;
+/// Bytes of a payload above which only the first problem is looked for.
+const MAX_TOLD: usize = 64 * 1024;
 /// Problems named in one message.
 const MAX_PROBLEMS: usize = 10;
 const MAX_PROBLEM: usize = 300;
@@ -26,7 +42,14 @@ pub(super) struct Schemas {
 }
 
 /// A schema, or why it is none: then nothing fits it.
-type Compiled = Result<Box<Validator>, BadSchema>;
+type Compiled = Result<Box<Schema>, BadSchema>;
+
+/// A schema that can be checked against.
+#[derive(Debug)]
+struct Schema {
+    validator: Validator,
+    shape: Shape,
+}
 
 /// What is wrong with a schema, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -84,23 +107,31 @@ fn compiled(field: &'static str, schema: Option<&Value>) -> Option<Compiled> {
     )
 }
 
-fn compile(schema: &Value) -> Result<Validator, String> {
+fn compile(schema: &Value) -> Result<Schema, String> {
     let size = schema.to_string().len();
     if size > MAX_BYTES {
         return Err(format!("has {size} bytes; at most {MAX_BYTES} are allowed"));
+    }
+    let shape = Shape::of(schema);
+    if shape.weight > MAX_WEIGHT {
+        return Err(format!(
+            "makes more than {MAX_WEIGHT} checks of one value: its definitions name each other too often"
+        ));
     }
     let dialect = match schema.get("$schema") {
         Some(_) => "",
         None => " (read as draft 2020-12: $schema names another)",
     };
-    let options = jsonschema::options().offline();
-    options.build(schema).map_err(|error| {
+    let patterns = PatternOptions::fancy_regex().backtrack_limit(MAX_BACKTRACKS);
+    let options = jsonschema::options().offline().with_pattern_options(patterns);
+    let built = options.build(schema).map_err(|error| {
         let at = match error.instance_path().as_str() {
             "" => String::new(),
             path => format!(" at {path}"),
         };
         format!("is not a JSON Schema{at}{dialect}: {}", short(&error))
-    })
+    });
+    built.map(|validator| Schema { validator, shape })
 }
 
 fn fits(
@@ -116,34 +147,58 @@ fn fits(
             stacktrace: Vec::new(),
         }))
     };
-    let validator = match schema {
+    let Schema { validator, shape } = match schema {
         None => return Ok(()),
-        Some(Ok(validator)) => validator,
+        Some(Ok(schema)) => &**schema,
         Some(Err(bad)) => return failed(FunctionErrorKind::System, bad.to_string()),
     };
     // What is no JSON is told by those who read it next.
+    let size = payload.len();
     let Ok(payload) = serde_json::from_slice::<Value>(payload) else {
         return Ok(());
     };
+    // This remembers what it has seen of a value that it meets again; telling what is wrong does not.
+    if validator.is_valid(&payload) {
+        return Ok(());
+    }
+    let start = format!("{what} invalid against schema: ");
+    if shape.visits(depth(&payload)) > MAX_VISITS {
+        let text = "where is not told: the schema leads back to itself and this is too deep";
+        return failed(fault, format!("{start}{text}"));
+    }
+    let list = match size > MAX_TOLD {
+        true => validator
+            .validate(&payload)
+            .err()
+            .map(|error| problem(&error))
+            .unwrap_or_default(),
+        false => problems(validator, &payload),
+    };
+    failed(fault, format!("{start}validation failure list: {list}"))
+}
+
+fn problems(validator: &Validator, payload: &Value) -> String {
     let mut problems = Vec::new();
     let mut more = 0;
-    for error in validator.iter_errors(&payload) {
+    for error in validator.iter_errors(payload) {
         match problems.len() < MAX_PROBLEMS {
             true => problems.push(problem(&error)),
             false => more += 1,
         }
     }
-    if problems.is_empty() {
-        return Ok(());
-    }
     if more > 0 {
         problems.push(format!("and {more} more"));
     }
-    let list = problems.join("; ");
-    failed(
-        fault,
-        format!("{what} invalid against schema: validation failure list: {list}"),
-    )
+    problems.join("; ")
+}
+
+/// Lists and objects within each other.
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or_default(),
+        Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or_default(),
+        _ => 0,
+    }
 }
 
 /// Where, and which rule is broken; not by what.
