@@ -9,6 +9,8 @@
 //! schema is (`shape.rs`) and by how much of what is wrong is told.
 
 mod shape;
+#[cfg(test)]
+mod suite;
 
 use std::fmt;
 
