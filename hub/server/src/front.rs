@@ -12,11 +12,16 @@ use axum::body::{Body, Bytes, HttpBody};
 use axum::response::{IntoResponse as _, Response};
 use axum::{BoxError, Router};
 use futures_util::FutureExt as _;
-use http::{Method, Request};
+use http::header::{CONNECTION, TRANSFER_ENCODING};
+use http::{HeaderValue, Method, Request};
 use tower::ServiceExt as _;
 
 use crate::hub::App;
 use crate::rest::{events, panicked};
+
+/// After a body in chunks the gateway's connections end. A length beside the chunks does not count and is not told of;
+/// a proxy that counted by it would take what follows for somebody else's request (RFC 9112, 6.1).
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// Who sends a request.
 #[derive(Debug, Clone, Copy)]
@@ -66,7 +71,12 @@ impl Front {
         let Some(app) = &self.door else {
             request.extensions_mut().insert(Peer(peer));
             request.extensions_mut().insert(self.scheme);
-            return self.routes.clone().oneshot(request.map(Body::new)).await;
+            let in_chunks = request.headers().contains_key(TRANSFER_ENCODING);
+            let mut response = self.routes.clone().oneshot(request.map(Body::new)).await?;
+            if in_chunks {
+                response.headers_mut().insert(CONNECTION, CLOSE);
+            }
+            return Ok(response);
         };
         if request.method() != Method::POST || request.uri().path() != events::PATH {
             return self.routes.clone().oneshot(request.map(Body::new)).await;

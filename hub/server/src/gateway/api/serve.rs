@@ -8,9 +8,9 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, HOST, HeaderValue, LOCATION, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderValue, LOCATION, WWW_AUTHENTICATE};
 use http::request::Parts;
-use http::{HeaderName, Method, StatusCode};
+use http::{HeaderMap, HeaderName, Method, StatusCode, Version};
 
 use super::answer::{self, RUN};
 use super::auth::{Consumer, Refused};
@@ -27,6 +27,8 @@ use crate::rest::error::ApiError;
 
 /// `false`: the caller does not wait.
 const BLOCKING: HeaderName = HeaderName::from_static("x-dispatch-blocking");
+/// What is no host.
+const NO_HOST: &str = "host: must be a host such as api.example.org, and perhaps a port";
 /// When it is worth trying again.
 const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -46,7 +48,13 @@ pub(in crate::gateway) async fn serve(
     Extension(Scheme(scheme)): Extension<Scheme>,
     request: Request,
 ) -> Response {
-    let host = host_of(&request);
+    let host = match host_of(&request) {
+        Ok(host) => host,
+        Err(problem) => {
+            door::discard(request.into_body()).await;
+            return ApiError::bad_request(problem).into_response();
+        }
+    };
     let routes = app.apis.routes.load_full();
     match routes.find(host.as_deref(), request.method(), request.uri().path()) {
         Found::Nothing => ApiError::not_found("no API found with those values").into_response(),
@@ -215,6 +223,7 @@ async fn understood(
             )));
         }
     };
+    check_encoding(&parts.headers)?;
     let content_type = parts
         .headers
         .get(CONTENT_TYPE)
@@ -241,6 +250,17 @@ async fn understood(
         timeout,
     };
     Ok((call, waits))
+}
+
+/// A body is read as it comes: one that was packed would be taken for something else.
+fn check_encoding(headers: &HeaderMap) -> Result<(), ApiError> {
+    match headers.get(CONTENT_ENCODING) {
+        Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => Err(ApiError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            format!("content-encoding: is {encoding:?}; send the body as it is"),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Calls; the call goes on also when its caller goes away.
@@ -276,18 +296,31 @@ async fn taken(app: &Hub, served: &Served, call: ApiCall) -> Result<Response, Ap
     Ok(response)
 }
 
-/// The host a request names, lower case and without its port.
-fn host_of(request: &Request) -> Option<String> {
-    let said = match request.uri().host() {
-        Some(host) => host,
-        None => request.headers().get(HOST)?.to_str().ok()?,
+/// The host a request names, lower case and without its port. HTTP/1.1 wants it said exactly once (RFC 9112, 3.2):
+/// of two, the hub and a proxy before it may take another one each.
+fn host_of(request: &Request) -> Result<Option<String>, &'static str> {
+    let mut headers = request.headers().get_all(HOST).iter();
+    let (said, again) = (headers.next(), headers.next());
+    if again.is_some() {
+        return Err("host: is there twice; say it once");
+    }
+    let said = match (request.uri().host(), said) {
+        (Some(host), _) => host,
+        (None, Some(said)) => said.to_str().map_err(|_| NO_HOST)?,
+        (None, None) if request.version() == Version::HTTP_10 => return Ok(None),
+        (None, None) => return Err("host: is required; say which host is asked"),
     };
     let said = said.trim().trim_end_matches('.');
     let bare = match said.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
         _ => said,
     };
-    Some(bare.trim_end_matches('.').to_ascii_lowercase())
+    let bare = bare.trim_end_matches('.');
+    let strange = |b: u8| !b.is_ascii_graphic() || b"/?#@\\\"<>,".contains(&b);
+    match bare.bytes().any(strange) {
+        true => Err(NO_HOST),
+        false => Ok(Some(bare.to_ascii_lowercase())),
+    }
 }
 
 #[cfg(test)]
@@ -308,8 +341,31 @@ mod tests {
                 .header(HOST, said)
                 .body(Body::empty())
                 .unwrap();
-            assert_eq!(host_of(&request).as_deref(), Some(expected), "{said}");
+            assert_eq!(host_of(&request), Ok(Some(expected.to_owned())), "{said}");
         }
-        assert_eq!(host_of(&Request::new(Body::empty())), None);
+    }
+
+    #[test]
+    fn a_host_is_said_once_and_is_one() {
+        let asked = |hosts: &[&str], version| {
+            let mut request = Request::builder().uri("/x").version(version);
+            for host in hosts {
+                request = request.header(HOST, *host);
+            }
+            host_of(&request.body(Body::empty()).unwrap())
+        };
+        let now = Version::HTTP_11;
+
+        assert_eq!(asked(&[], Version::HTTP_10), Ok(None));
+        assert!(asked(&[], now).unwrap_err().contains("is required"));
+        assert!(asked(&["a.org", "b.org"], now).unwrap_err().contains("twice"));
+        for bad in ["a.org/x", "u@a.org", "a b", "a.org,b.org", "ä"] {
+            assert_eq!(asked(&[bad], now), Err(NO_HOST), "{bad}");
+        }
+        assert_eq!(
+            asked(&[""], now),
+            Ok(Some(String::new())),
+            "nobody's host is everybody's"
+        );
     }
 }
