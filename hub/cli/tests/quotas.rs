@@ -200,6 +200,51 @@ async fn an_organization_never_has_more_under_way_than_its_quota_and_a_reload_ch
 }
 
 #[tokio::test]
+async fn callers_of_an_organization_s_apis_wait_in_no_greater_number_than_its_quota() -> Result<()> {
+    const SLOW: &str = "import time\ndef handle(ctx, payload):\n    time.sleep(8)\n    return 'done'\n";
+    // Given an organization that may have two calls under way, and a function that takes its time
+    let world = World::start("quotas: {organizations: {dispatch: {in-flight: 2}}}\n").await?;
+    std::fs::write(world.hub.scratch().join("slow.py"), SLOW)?;
+    for line in [
+        "create base-image py any/thing:1 --language python3",
+        "create image python3 py",
+        "create function slow --image python3 slow.py --max-workers 4",
+        "create api slow slow --path /slow",
+    ] {
+        world.hub.ok(&line.split(' ').collect::<Vec<_>>())?;
+    }
+    let ready = |hub: &Hub| Ok(hub.json(&["get", "function", "slow"])?["status"] == "READY");
+    world.hub.until("it is READY", 4 * PATIENCE, ready).await?;
+    let url = format!("{}/dispatch/slow", world.hub.gateway());
+    let call = async || -> Result<(u16, bool, String)> {
+        let answer = world.client.get(&url).timeout(4 * PATIENCE).send().await?;
+        let (status, says_when) = (
+            answer.status().as_u16(),
+            answer.headers().contains_key("retry-after"),
+        );
+        Ok((status, says_when, answer.text().await?))
+    };
+
+    // When five call at once
+    let answers = futures_util::future::try_join_all((0..5).map(|_| call())).await?;
+
+    // Then two are answered, and three told to come again
+    let refused: Vec<_> = answers.iter().filter(|(status, ..)| *status == 429).collect();
+    ensure!(refused.len() == 3, "{answers:?}");
+    for (_, says_when, said) in refused {
+        let told = "organization dispatch may have 2 calls under way at once (in-flight of its quota)";
+        ensure!(*says_when && said.contains(told), "{said}");
+    }
+    let answered = answers.iter().filter(|(status, ..)| *status == 200);
+    ensure!(answered.count() == 2, "{answers:?}");
+
+    // And those who come later get in again
+    let (status, _, said) = call().await?;
+    ensure!(status == 200, "{said}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_reload_changes_what_an_organization_may_bring() -> Result<()> {
     let world = World::start("log: info\n").await?;
     ensure!(world.events("acme", "without", 50).await? == 202);

@@ -127,8 +127,10 @@ pub(crate) fn received(organization: &Arc<str>, accepted: Accepted) {
 pub(crate) fn over_quota(organization: &Arc<str>, quota: &'static str, events: usize) {
     static PER_SECOND: ByOrganization<Counter> = OnceLock::new();
     static STORED: ByOrganization<Counter> = OnceLock::new();
+    static IN_FLIGHT: ByOrganization<Counter> = OnceLock::new();
     let refused = match quota {
         quotas::BYTES_STORED => &STORED,
+        quotas::IN_FLIGHT => &IN_FLIGHT,
         _ => &PER_SECOND,
     };
     let make = |organization: Arc<str>| {

@@ -1,4 +1,5 @@
-//! How many events an organization may bring in a second and keep in the journal, at every door.
+//! How many events an organization may bring in a second and keep in the journal, at every door; and how many calls
+//! through its APIs may have somebody waiting.
 //!
 //! For the rate, a bucket of tokens for each organization that has a quota, a second's worth at once. An event costs one, known
 //! or not; a request gets all it needs or nothing. Without any quota this costs one load. What an organization may
@@ -23,13 +24,16 @@ const UNTIL_RETENTION: Duration = Duration::from_secs(30);
 /// The names of the quotas.
 const EVENTS_PER_SECOND: &str = "events-per-second";
 pub(crate) const BYTES_STORED: &str = "bytes-stored";
+pub(crate) const IN_FLIGHT: &str = "in-flight";
+/// When one of many calls may have ended.
+const UNTIL_A_CALL_ENDS: Duration = Duration::from_secs(1);
 /// What an event costs.
 const TOKEN: u128 = 1_000_000_000;
 
 /// The quotas as they are now, and what was used of them.
 #[derive(Debug)]
 pub(crate) struct Quotas {
-    /// None when nobody's events are bounded.
+    /// None when nobody is bounded.
     now: ArcSwapOption<config::Quotas>,
     buckets: Mutex<Buckets>,
     started: Instant,
@@ -75,7 +79,7 @@ impl Quotas {
 
     /// From now on these.
     pub(crate) fn set(&self, quotas: &config::Quotas) {
-        let bounds = quotas.bounds_events();
+        let bounds = quotas.bounds_anybody();
         self.now.store(bounds.then(|| Arc::new(quotas.clone())));
     }
 
@@ -130,6 +134,24 @@ impl Quotas {
         Err(match new > most {
             true => ApiError::too_large(format!("{quota}: {new} are too many")),
             false => ApiError::too_many(format!("{quota} and has {kept}"), UNTIL_RETENTION),
+        })
+    }
+
+    /// One more call through an API, which `begin` counts, given the most there may be; or that there are enough.
+    pub(crate) fn calls<C>(
+        &self,
+        organization: &Arc<str>,
+        begin: impl FnOnce(Option<u64>) -> Option<C>,
+    ) -> Result<C, ApiError> {
+        let now = self.now.load();
+        let most = now.as_ref().and_then(|now| now.in_flight_of(organization));
+        begin(most).ok_or_else(|| {
+            crate::metrics::over_quota(organization, IN_FLIGHT, 1);
+            let most = most.unwrap_or_default();
+            ApiError::too_many(
+                format!("organization {organization} may have {most} calls under way at once ({IN_FLIGHT} of its quota)"),
+                UNTIL_A_CALL_ENDS,
+            )
         })
     }
 

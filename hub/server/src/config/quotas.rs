@@ -56,6 +56,11 @@ impl Quotas {
         self.of(organization, |quota| quota.bytes_stored)
     }
 
+    /// Deliveries an organization may have under way at once, and calls through APIs beside them; `None`: any number.
+    pub(crate) fn in_flight_of(&self, organization: &str) -> Option<u64> {
+        self.of(organization, |quota| quota.in_flight)
+    }
+
     fn of(&self, organization: &str, which: impl Fn(&Quota) -> Option<Most>) -> Option<u64> {
         let own = self.organizations.get(organization);
         own.and_then(&which)
@@ -63,10 +68,10 @@ impl Quotas {
             .and_then(Most::number)
     }
 
-    /// Whether the doors must look at anybody.
-    pub(crate) fn bounds_events(&self) -> bool {
+    /// Whether the doors or the gateway must look at anybody.
+    pub(crate) fn bounds_anybody(&self) -> bool {
         self.all()
-            .flat_map(|quota| [quota.events_per_second, quota.bytes_stored])
+            .flat_map(|quota| [quota.events_per_second, quota.bytes_stored, quota.in_flight])
             .any(|most| matches!(most, Some(Most::Of(_))))
     }
 
@@ -205,9 +210,10 @@ mod tests {
 
     #[test]
     fn the_doors_look_only_where_somebody_is_bounded() {
-        assert!(!Quotas::default().bounds_events());
-        assert!(!quotas("default: {in-flight: 1, events-per-second: unlimited}").bounds_events());
-        assert!(quotas("organizations: {own: {events-per-second: 1}}").bounds_events());
-        assert!(quotas("default: {bytes-stored: 1}").bounds_events());
+        assert!(!Quotas::default().bounds_anybody());
+        assert!(!quotas("default: {in-flight: unlimited, events-per-second: unlimited}").bounds_anybody());
+        assert!(quotas("default: {in-flight: 1}").bounds_anybody());
+        assert!(quotas("organizations: {own: {events-per-second: 1}}").bounds_anybody());
+        assert!(quotas("default: {bytes-stored: 1}").bounds_anybody());
     }
 }

@@ -14,6 +14,7 @@ mod rates;
 mod routes;
 mod serve;
 mod served;
+mod under_way;
 mod urls;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use tokio_util::task::TaskTracker;
 
 use self::routes::{Conflict, Routes};
 use self::served::Served;
+use self::under_way::UnderWay;
 use self::urls::Urls;
 use super::DRIVERS;
 use crate::hub::Foundation;
@@ -45,6 +47,8 @@ pub(crate) struct Apis {
     all: Mutex<Vec<Arc<Served>>>,
     /// How many calls there may be at once.
     turns: Arc<Semaphore>,
+    /// And how many there are, of each organization.
+    under_way: UnderWay,
     /// Calls that somebody waits for; they end although nobody waits any more.
     calls: TaskTracker,
 }
@@ -75,6 +79,7 @@ impl Apis {
             routes: ArcSwap::from_pointee(routes),
             all: Mutex::new(all),
             turns: Arc::new(Semaphore::new(foundation.config.limits.api_calls)),
+            under_way: UnderWay::default(),
             calls: TaskTracker::new(),
         })
     }

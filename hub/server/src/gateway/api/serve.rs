@@ -265,7 +265,15 @@ fn check_encoding(headers: &HeaderMap) -> Result<(), ApiError> {
 
 /// Calls; the call goes on also when its caller goes away.
 async fn waited(app: &App, served: &Arc<Served>, call: ApiCall) -> Result<Response, ApiError> {
-    let Apis { turns, calls, .. } = &app.apis;
+    let Apis {
+        turns,
+        under_way,
+        calls,
+        ..
+    } = &app.apis;
+    let one = app.quotas.calls(&served.organization, |most| {
+        under_way.begin(&served.organization, most)
+    })?;
     let turn = turns
         .clone()
         .try_acquire_owned()
@@ -273,7 +281,7 @@ async fn waited(app: &App, served: &Arc<Served>, call: ApiCall) -> Result<Respon
     let (hub, organization) = (app.clone(), served.organization.clone());
     let call = calls.spawn(async move {
         let ended = hub.functions.call(&organization, call).await;
-        drop(turn);
+        drop((one, turn));
         ended
     });
     let ended = call.await.map_err(|error| {
