@@ -137,6 +137,7 @@ impl Recipe {
         );
         let ids = text.match_indices(BLANK_ID).map(|(at, id)| at..at + id.len());
         Request {
+            body: text.len() - body.len(),
             ids: ids.collect(),
             bytes: text.into_bytes(),
         }
@@ -147,6 +148,8 @@ impl Recipe {
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     bytes: Vec<u8>,
+    /// Where the body begins.
+    body: usize,
     ids: Vec<Range<usize>>,
 }
 
@@ -161,6 +164,11 @@ impl Request {
             stamp.write(&mut self.bytes[id.clone()])?;
         }
         Ok(&self.bytes)
+    }
+
+    /// What is behind the head.
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.bytes[self.body..]
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use http::Uri;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::alarm::Alarm;
@@ -50,6 +51,23 @@ pub(crate) struct Posted {
     pub(crate) latency: Samples,
     /// From the first to the last.
     pub(crate) took: Duration,
+}
+
+impl Posted {
+    /// Adds its figures to a row.
+    pub(crate) fn tell(self, row: &mut Value) {
+        row["seconds"] = self.took.as_secs_f64().into();
+        row["acknowledged"] = self.acknowledged.into();
+        row["acks_per_second"] = per_second(self.acknowledged, self.took).into();
+        row["ack_micros"] = json!(self.latency.latency());
+        row["refused"] = self.refused.values().sum::<usize>().into();
+        row["errors"] = self.errors.into();
+    }
+}
+
+/// So many in that time.
+pub(crate) fn per_second(count: usize, took: Duration) -> f64 {
+    (count as f64 / took.as_secs_f64()).round()
 }
 
 /// Posts until the time is over and every answer is there.

@@ -1,10 +1,13 @@
 //! The load generator: posts CloudEvents to any hub, receives what the hub delivers, and says how fast.
 //!
-//! `run` measures one row of a load, `start` and `idle` one of a life without; `floor` is the limit to compare a hub with and `nats-bridge` makes a peer of NATS; `port` finds a free port for a script;
-//! `record` puts the rows of a case into one result and `table` prints it. The send time travels in the id of each event, so a
-//! delivery needs no look-up to know its latency. Read `load` first (the producers), then `receive` (the target).
+//! `run` measures one row of a load, `call` one of a function's worker without a hub, `start` and `idle` one of a life
+//! without load; `floor` is the limit to compare a hub with and `nats-bridge` makes a peer of NATS; `port` finds a free
+//! port for a script; `record` puts the rows of a case into one result and `table` prints it. The send time travels in the
+//! id of each event, so a delivery needs no look-up to know its latency. Read `load` first (the producers), then `receive`
+//! (the target).
 
 mod alarm;
+mod call;
 mod commit;
 mod door;
 mod event;
@@ -36,6 +39,8 @@ use clap::Parser;
 enum Command {
     /// Post events, receive deliveries, write one row of figures
     Run(Box<row::Args>),
+    /// Call a function's worker with nothing in between
+    Call(call::Args),
     /// Be a server that syncs each body, answers and posts it on, and nothing else
     Floor(floor::Args),
     /// Be a bridge between HTTP and NATS JetStream, to compare with
@@ -63,6 +68,7 @@ fn main() -> anyhow::Result<()> {
         .build()?;
     match command {
         Command::Run(args) => runtime.block_on(row::run(*args)),
+        Command::Call(args) => runtime.block_on(call::run(args)),
         Command::Floor(args) => runtime.block_on(floor::run(args)),
         Command::NatsBridge(args) => runtime.block_on(nats::run(args)),
         Command::Route(args) => runtime.block_on(route::run(args)),

@@ -51,6 +51,13 @@ impl Usage {
         })
     }
 
+    /// Events a second of processor time, that of the children counted in; nothing when there was too little to count.
+    pub(crate) fn per_core_second(&self, children: Self, events: usize) -> Option<f64> {
+        let all = self.plus(children);
+        let micros = all.user_micros + all.system_micros;
+        (micros > 0).then(|| (events as f64 * 1e6 / micros as f64).round())
+    }
+
     fn plus(self, other: Self) -> Self {
         Self {
             rss_peak_bytes: self.rss_peak_bytes + other.rss_peak_bytes,

@@ -138,6 +138,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     row["generator"] = generator.figures(events);
     if !args.pid.is_empty() {
         row["process"] = process.figures(events);
+        row["per_core_second"] = process.per_core_second(children, events).into();
         if children != Usage::default() {
             row["children"] = children.figures(events);
         }
@@ -190,7 +191,6 @@ impl Args {
 
     /// What the row says; `setting` is what was asked for, the rest is what was measured.
     fn figures(&self, posted: Posted, received: Received, begin: Duration) -> Value {
-        let per_second = |count: usize, took: Duration| (count as f64 / took.as_secs_f64()).round();
         let expected = posted.acknowledged * self.deliveries;
         let mut row = json!({
             "name": self.name,
@@ -203,13 +203,8 @@ impl Args {
                 "rate": self.rate,
                 "deliveries": self.deliveries,
             },
-            "seconds": posted.took.as_secs_f64(),
-            "acknowledged": posted.acknowledged,
-            "acks_per_second": per_second(posted.acknowledged, posted.took),
-            "ack_micros": posted.latency.latency(),
-            "refused": posted.refused.values().sum::<usize>(),
-            "errors": posted.errors,
         });
+        posted.tell(&mut row);
         if self.deliveries > 0 {
             row["deliveries"] = json!(received.distinct);
             row["deliveries_repeated"] = json!(received.repeated);
@@ -219,7 +214,7 @@ impl Args {
             row["deliveries_per_second"] = json!(if took.is_zero() {
                 0.0
             } else {
-                per_second(received.distinct, took)
+                load::per_second(received.distinct, took)
             });
             row["end_to_end_micros"] = json!(received.latency.latency());
         }

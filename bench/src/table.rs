@@ -19,8 +19,12 @@ const COLUMNS: &[(&str, &str, f64)] = &[
     ("delivered/s", "/deliveries_per_second", 1.0),
     ("e2e p50 ms", "/end_to_end_micros/p50", 1e3),
     ("e2e p99 ms", "/end_to_end_micros/p99", 1e3),
+    ("answer p50 µs", "/ack_micros/p50", 1.0),
+    ("answer p99 µs", "/ack_micros/p99", 1.0),
     ("CPU µs/event", "/process/cpu_micros_per_event/total", 1.0),
     ("of it kernel", "/process/cpu_micros_per_event/system", 1.0),
+    ("children's", "/children/cpu_micros_per_event/total", 1.0),
+    ("a core·s", "/per_core_second", 1.0),
     ("switches/event", "/process/switches_per_event/voluntary", 1.0),
     ("peak MiB", "/process/rss_peak_bytes", 1_048_576.0),
     ("peak MiB", "/rss_peak_bytes", 1_048_576.0),
@@ -46,10 +50,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 fn table(result: &Value) -> String {
     let rows: Vec<&Value> = result["rows"].as_array().into_iter().flatten().collect();
     let median = |row: &Value, path: &str| row.pointer(&format!("{path}/median")).and_then(Value::as_f64);
-    let columns: Vec<_> = COLUMNS
-        .iter()
-        .filter(|(_, path, _)| rows.iter().any(|row| median(row, path).is_some()))
-        .collect();
+    let some = |path: &str| rows.iter().any(|row| median(row, path).is_some());
+    // Where something is delivered, the answer is the lesser half of it.
+    let shown =
+        |path: &str| some(path) && !(path.starts_with("/ack_micros") && some("/end_to_end_micros/p50"));
+    let columns: Vec<_> = COLUMNS.iter().filter(|(_, path, _)| shown(path)).collect();
     let say = |value: &Value| value.as_str().unwrap_or_default().to_owned();
 
     let mut lines = vec![format!(
