@@ -190,6 +190,7 @@ impl Event {
                 .map(|a| (a.name.to_owned(), a.value()))
                 .collect(),
             data: self.data().map(|d| (d.kind, Bytes::copy_from_slice(d.bytes))),
+            data_checked: true,
         }
     }
 
