@@ -83,10 +83,10 @@ impl Warm {
         }
         self.process.drain(&mut output);
         let logs = joined(logs, output.logs());
-        let explained = |error| InvocationError::Function(self.wire.explained(error, &logs));
+        let result = result.map_err(|e| InvocationError::Function(self.wire.explained(e, &logs)));
         Called {
-            result: result.map_err(explained),
-            logs: logs.clone(),
+            result,
+            logs,
             usable: !retire,
         }
     }

@@ -1,6 +1,7 @@
 //! The cgroup of one worker, in every tree.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use dispatch_contract::Bounds;
@@ -15,6 +16,8 @@ const PERIOD: u64 = 100_000;
 #[derive(Debug)]
 pub(crate) struct Cgroup {
     trees: Vec<Tree>,
+    /// Its list of processes, in one of them.
+    members: Option<PathBuf>,
     memory: u64,
 }
 
@@ -40,6 +43,7 @@ impl Cgroup {
             }
         }
         Ok(Self {
+            members: trees.first().map(|tree| tree.folder.join("cgroup.procs")),
             trees,
             memory: bounds.memory,
         })
@@ -55,10 +59,18 @@ impl Cgroup {
         self.folders().for_each(kill);
     }
 
-    /// How many processes are in it.
+    /// How many processes are in it. Asked at the end of every call, so as little as possible is done. The file is not kept
+    /// open: version 1 answers an open one from what it found before.
     pub(crate) fn processes(&self) -> Option<usize> {
-        let text = fs::read_to_string(self.folders().next()?.join("cgroup.procs")).ok()?;
-        Some(text.lines().count())
+        let mut file = fs::File::open(self.members.as_ref()?).ok()?;
+        let (mut lines, mut buffer) = (0, [0; 4096]);
+        loop {
+            let read = file.read(&mut buffer).ok()?;
+            if read == 0 {
+                return Some(lines);
+            }
+            lines += buffer[..read].iter().filter(|byte| **byte == b'\n').count();
+        }
     }
 
     /// Why the kernel ended a process of it, if it did.
