@@ -54,7 +54,8 @@ pub struct Run {
     pub services: Option<Vec<String>>,
     /// The HTTP request, for calls through an API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub http_context: Option<serde_json::Value>,
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub http_context: Option<Box<RawValue>>,
     /// The event without its data, for runs by event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<CloudEvent>,

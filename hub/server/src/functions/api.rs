@@ -1,8 +1,8 @@
 //! Calling a function through an API: an event that anybody can subscribe to, and the call itself.
 //!
 //! When somebody waits, the gateway is the one who delivers: it hands event and run to the journal in order without
-//! waiting for the disk, and tries the function's sink once. So a crash in the middle leaves a caller without an
-//! answer, and at most the event of a call whose run was never told; nothing that was answered with a promise is
+//! waiting for the disk, and tries the function's sink once; the caller has the answer before the run is written. So a
+//! crash in the middle leaves a caller without an answer, and at most the event of a call whose run was never told; nothing that was answered with a promise is
 //! lost, because nothing was promised. When nobody waits, the event goes to the function's own lane as well, in one
 //! durable group, before the call is said to be taken.
 
@@ -14,10 +14,12 @@ use dispatch_contract::{Delivery, Event, Group, InvocationError, NewEvent, Place
 use dispatch_router::stamp;
 use dispatch_schemas::{Run, Status};
 use serde_json::value::RawValue;
+use tokio::sync::oneshot;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::message::{ApiData, CALLED};
+use super::message::{ApiData, CALLED, CalledBy, Request};
 use super::registry::{Known, State};
 use super::sink::{Done, FunctionSink};
 use super::{Functions, run};
@@ -36,7 +38,7 @@ pub(crate) struct ApiCall {
     /// The payload.
     pub(crate) input: Box<RawValue>,
     /// What `context.httpContext` says.
-    pub(crate) http: serde_json::Value,
+    pub(crate) http: Box<RawValue>,
     /// How long its caller waits.
     pub(crate) timeout: Duration,
 }
@@ -50,17 +52,44 @@ pub(crate) struct Ended {
     pub(crate) failure: Option<InvocationError>,
 }
 
+/// A call whose caller has the answer, and whose run nobody was told of.
+struct Untold {
+    function: Arc<str>,
+    event: Event,
+    done: Done,
+}
+
 impl Functions {
-    /// Calls and waits. What the journal refuses is not called.
-    pub(crate) async fn call(&self, organization: &Arc<str>, call: ApiCall) -> Result<Ended, ApiError> {
+    /// Calls, answers whoever waits as soon as the function has, and then tells of the run.
+    pub(crate) async fn call(
+        &self,
+        organization: &Arc<str>,
+        call: ApiCall,
+        waiting: oneshot::Sender<Result<Ended, ApiError>>,
+    ) {
+        let (ended, untold) = match self.call_once(organization, call).await {
+            Ok((ended, untold)) => (Ok(ended), untold),
+            Err(error) => (Err(error), None),
+        };
+        // Who waited may have gone.
+        drop(waiting.send(ended));
+        if let Some(untold) = untold {
+            // The answer is on its way before anything else is done.
+            yield_now().await;
+            self.tell(organization, untold).await;
+        }
+    }
+
+    /// What the journal refuses is not called.
+    async fn call_once(
+        &self,
+        organization: &Arc<str>,
+        call: ApiCall,
+    ) -> Result<(Ended, Option<Untold>), ApiError> {
         let known = self.callable(organization, &call.function)?;
         let patience = call.timeout;
-        let event = event_of(call, true)?;
-        let noted = |events: Vec<Event>| Group {
-            events: events.into_iter().map(|event| new(organization, event)).collect(),
-            ..Group::default()
-        };
-        self.0.log.note(noted(vec![event.clone()])).await?;
+        let event = event_of(&call, true)?;
+        self.0.log.note(group(organization, vec![event.clone()])).await?;
         let sink = FunctionSink {
             functions: self.clone(),
             organization: Arc::clone(organization),
@@ -77,28 +106,57 @@ impl Functions {
             attempt: 1,
             timeout: patience,
         };
-        let Ok(Done { answer, run, failure }) = timeout(patience, sink.try_once(delivery)).await else {
-            return Ok(Ended {
+        // What the event says, without reading it again.
+        let request = Request {
+            payload: call.input,
+            secrets: Vec::new(),
+            by: CalledBy::Api {
+                blocking: true,
+                http: call.http,
+            },
+        };
+        let attempt = sink.attempt(&known, delivery, request);
+        let Ok(mut done) = timeout(patience, attempt).await else {
+            let ended = Ended {
                 run: None,
                 failure: Some(InvocationError::Timeout),
-            });
+            };
+            return Ok((ended, None));
         };
+        let run = done.run.clone();
+        let failure = match (done.failure.take(), &run) {
+            (None, None) => Some(InvocationError::Unavailable(format!("{:?}", done.outcome()))),
+            (failure, _) => failure,
+        };
+        let untold = Untold {
+            function: Arc::clone(&known.name),
+            event,
+            done,
+        };
+        Ok((Ended { run, failure }, Some(untold)))
+    }
+
+    /// Hands the journal what the call caused: the event of its run, and those its function returned.
+    async fn tell(&self, organization: &Arc<str>, untold: Untold) {
+        let Untold {
+            function,
+            event,
+            done,
+        } = untold;
+        let answer = done.into_answer();
         let caused: Result<Vec<Event>, _> =
             answer.events.iter().map(|caused| stamp(&event, caused)).collect();
         let told = match caused {
             Ok(caused) if caused.is_empty() => Ok(()),
-            Ok(caused) => self.0.log.note(noted(caused)).await.map_err(|e| e.to_string()),
+            Ok(caused) => {
+                let noted = self.0.log.note(group(organization, caused)).await;
+                noted.map_err(|e| e.to_string())
+            }
             Err(error) => Err(error.to_string()),
         };
         if let Err(error) = told {
-            tracing::error!(function = %known.name, error, "the run of a call through an API cannot be told");
+            tracing::error!(%function, error, "the run of a call through an API cannot be told");
         }
-        let unanswered = run.is_none() && failure.is_none();
-        let failure = match unanswered {
-            true => Some(InvocationError::Unavailable(format!("{:?}", answer.outcome))),
-            false => failure,
-        };
-        Ok(Ended { run, failure })
     }
 
     /// Takes the call: it is durable when this returns, and its run can be asked for.
@@ -108,9 +166,7 @@ impl Functions {
         call: ApiCall,
     ) -> Result<Arc<Run>, ApiError> {
         let known = self.callable(organization, &call.function)?;
-        let input = call.input.clone();
-        let http = call.http.clone();
-        let event = event_of(call, false)?;
+        let event = event_of(&call, false)?;
         let lane = SubscriptionId(known.id);
         let taken_at = event.time().map_or(0, run::nanos);
         let own = NewEvent {
@@ -129,9 +185,9 @@ impl Functions {
             name: run::name_of(&format!("{sequence}-{lane}")),
             function_name: known.name.to_string(),
             function_id: Some(known.id),
-            input: Some(input),
+            input: Some(call.input),
             secrets: known.secrets.clone(),
-            http_context: Some(http),
+            http_context: Some(call.http),
             executed_time: taken_at,
             status: Some(Status::Initialized),
             ..Run::default()
@@ -154,6 +210,13 @@ impl Functions {
     }
 }
 
+fn group(organization: &Arc<str>, events: Vec<Event>) -> Group {
+    Group {
+        events: events.into_iter().map(|event| new(organization, event)).collect(),
+        ..Group::default()
+    }
+}
+
 fn new(organization: &Arc<str>, event: Event) -> NewEvent {
     NewEvent {
         organization: Arc::clone(organization),
@@ -163,12 +226,12 @@ fn new(organization: &Arc<str>, event: Event) -> NewEvent {
 }
 
 /// The event that is the call.
-fn event_of(call: ApiCall, blocking: bool) -> Result<Event, ApiError> {
+fn event_of(call: &ApiCall, blocking: bool) -> Result<Event, ApiError> {
     let data = ApiData {
         api: call.api.to_string(),
         blocking,
-        http_context: call.http,
-        input: call.input,
+        http_context: call.http.clone(),
+        input: call.input.clone(),
     };
     let json = serde_json::to_vec(&data).map_err(|e| ApiError::bad_request(e.to_string()))?;
     let event = Event::builder(

@@ -34,7 +34,7 @@ pub(super) struct ApiData {
     /// Whether somebody waits for the answer.
     pub(super) blocking: bool,
     /// The HTTP request, without its body and without credentials.
-    pub(super) http_context: serde_json::Value,
+    pub(super) http_context: Box<RawValue>,
     /// The payload.
     pub(super) input: Box<RawValue>,
 }
@@ -70,22 +70,17 @@ pub(super) struct Again {
     pub(super) event: Option<CloudEvent>,
     /// Its HTTP request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) http_context: Option<serde_json::Value>,
+    pub(super) http_context: Option<Box<RawValue>>,
 }
 
 impl Again {
     /// The function sees what it saw then.
-    fn tell(&self, context: &mut Map<String, serde_json::Value>) {
-        if let Some(old) = &self.event {
-            let told = match event01::rebuilt(old) {
-                Ok(event) => both_names(&event, old),
-                Err(_) => serde_json::to_value(old).unwrap_or_default(),
-            };
-            context.insert("event".to_owned(), told);
-        }
-        if let Some(http) = &self.http_context {
-            context.insert("httpContext".to_owned(), http.clone());
-        }
+    fn tell<'a>(&'a self, context: &mut Context<'a>) {
+        context.event = self.event.as_ref().map(|old| match event01::rebuilt(old) {
+            Ok(event) => both_names(&event, old),
+            Err(_) => serde_json::to_value(old).unwrap_or_default(),
+        });
+        context.http_context = self.http_context.as_deref();
     }
 }
 
@@ -132,7 +127,7 @@ pub(super) enum CalledBy {
         /// Whether somebody waits.
         blocking: bool,
         /// The HTTP request.
-        http: Box<serde_json::Value>,
+        http: Box<RawValue>,
     },
 }
 
@@ -164,7 +159,7 @@ pub(super) fn request_from(event: &Event, own: bool) -> Result<Request, serde_js
             secrets: Vec::new(),
             by: CalledBy::Api {
                 blocking: data.blocking,
-                http: Box::new(data.http_context),
+                http: data.http_context,
             },
         });
     }
@@ -189,24 +184,30 @@ fn payload(event: &Event) -> Result<Box<RawValue>, serde_json::Error> {
 
 /// `context` of the function message, without its secrets.
 pub(super) fn context(event: &Event, by: &CalledBy, deadline: Option<DateTime<Utc>>) -> Bytes {
-    let mut context = Map::new();
+    let mut context = Context::default();
     match by {
-        CalledBy::Event(old) => {
-            context.insert("event".to_owned(), both_names(event, old));
-        }
-        CalledBy::Api { http, .. } => {
-            context.insert("httpContext".to_owned(), serde_json::Value::clone(http));
-        }
+        CalledBy::Event(old) => context.event = Some(both_names(event, old)),
+        CalledBy::Api { http, .. } => context.http_context = Some(http),
         CalledBy::Exec {
             again: Some(again), ..
         } => again.tell(&mut context),
         CalledBy::Exec { again: None, .. } => {}
     }
-    if let Some(deadline) = deadline {
-        let text = deadline.to_rfc3339_opts(SecondsFormat::Millis, true);
-        context.insert("deadline".to_owned(), text.into());
-    }
-    serde_json::Value::Object(context).to_string().into()
+    context.deadline = deadline.map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true));
+    // Every key is text, so there is nothing that JSON cannot say.
+    serde_json::to_vec(&context).unwrap_or_default().into()
+}
+
+/// What a function is told beside its payload.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Context<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deadline: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http_context: Option<&'a RawValue>,
 }
 
 /// The event without its data under the names of CloudEvents 0.1 and 1.0. They share `source`; 0.1 wins where an

@@ -82,7 +82,7 @@ pub(super) fn called(run: &mut Run, by: &CalledBy) {
         }
         CalledBy::Api { blocking, http } => {
             run.blocking = *blocking;
-            run.http_context = Some(serde_json::Value::clone(http));
+            run.http_context = Some(http.clone());
         }
     }
 }

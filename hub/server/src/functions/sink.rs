@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use dispatch_contract::{
     Answer, Delivery, Faas as _, FunctionError, FunctionErrorKind, Invocation, InvocationError,
     InvocationResult, Logs, Outcome, Sink,
@@ -40,7 +40,7 @@ pub(super) struct FunctionSink {
 
 impl Sink for FunctionSink {
     fn deliver(&self, delivery: Delivery) -> BoxFuture<'_, Answer> {
-        self.try_once(delivery).map(|done| done.answer).boxed()
+        self.try_once(delivery).map(Done::into_answer).boxed()
     }
 
     fn destination(&self) -> Option<Arc<str>> {
@@ -50,11 +50,35 @@ impl Sink for FunctionSink {
 
 /// How an attempt ended, for whoever waits for more than the router does.
 pub(super) struct Done {
-    pub(super) answer: Answer,
+    /// What becomes of the delivery, and what it caused but for the event of the run.
+    answer: Answer,
     /// The run, if there was a call.
     pub(super) run: Option<Arc<Run>>,
     /// Why it failed, if it did.
     pub(super) failure: Option<InvocationError>,
+    /// When the run ended, if an event is to tell of it.
+    told_at: Option<DateTime<Utc>>,
+}
+
+impl Done {
+    /// What became of the delivery.
+    pub(super) fn outcome(&self) -> &Outcome {
+        &self.answer.outcome
+    }
+
+    /// The answer to the delivery, with the event that tells of the run.
+    pub(super) fn into_answer(self) -> Answer {
+        let (Some(run), Some(at)) = (&self.run, self.told_at) else {
+            return self.answer;
+        };
+        match run::event_of(run, at) {
+            Ok(event) => self.answer.with_event(event),
+            Err(error) => {
+                tracing::error!(run = %run.name, %error, "a run cannot be told");
+                self.answer
+            }
+        }
+    }
 }
 
 impl From<Answer> for Done {
@@ -63,14 +87,14 @@ impl From<Answer> for Done {
             answer,
             run: None,
             failure: None,
+            told_at: None,
         }
     }
 }
 
 impl FunctionSink {
-    pub(super) async fn try_once(&self, delivery: Delivery) -> Done {
-        let functions = &self.functions.0;
-        let Some(known) = functions.registry.get(&self.organization, &self.function) else {
+    async fn try_once(&self, delivery: Delivery) -> Done {
+        let Some(known) = self.functions.0.registry.get(&self.organization, &self.function) else {
             return Done::from(Answer::from(Outcome::Released {
                 reason: format!("function {} not found", self.function),
                 code: Some(404),
@@ -78,19 +102,22 @@ impl FunctionSink {
             }));
         };
         let own = delivery.subscription.0 == known.id;
-        let mut request = match request_from(&delivery.event, own) {
-            Ok(request) => request,
-            Err(error) => {
-                return Answer::rejected(format!("the event's data is not JSON: {error}")).into();
-            }
-        };
+        match request_from(&delivery.event, own) {
+            Ok(request) => self.attempt(&known, delivery, request).await,
+            Err(error) => Answer::rejected(format!("the event's data is not JSON: {error}")).into(),
+        }
+    }
+
+    /// Makes the call that the delivery asks for.
+    pub(super) async fn attempt(&self, known: &Known, delivery: Delivery, mut request: Request) -> Done {
+        let functions = &self.functions.0;
         request.secrets.splice(..0, self.secrets.iter().cloned());
         let under_way = functions.cancelled.under_way(run::name_of(&delivery.id()));
-        let mut attempt = Attempt::begin(self, &known, &delivery, &request);
+        let mut attempt = Attempt::begin(self, known, &delivery, &request);
         let called = tokio::select! {
             biased;
             () = under_way.cancelled() => Called::Cancelled,
-            called = self.work(&known, &delivery, &request, &mut attempt.revision) => called,
+            called = self.work(known, &delivery, &request, &mut attempt.revision) => called,
         };
         let (answers, called) = match called {
             Called::Ended(called) => (request.by.has_caller(), called),
@@ -291,23 +318,18 @@ impl<'a> Attempt<'a> {
                 answer,
                 run: Some(run),
                 failure: result.err(),
+                told_at: None,
             };
         }
         functions.ongoing.ended(organization, Arc::clone(&run));
         functions.ongoing.answer(&self.event_id, &run);
         functions.live.run(Arc::clone(organization), Arc::clone(&run));
         answer.events.extend(events);
-        let answer = match run::event_of(&run, at) {
-            Ok(event) => answer.with_event(event),
-            Err(error) => {
-                tracing::error!(run = %run.name, %error, "a run cannot be told");
-                answer
-            }
-        };
         Done {
             answer,
             run: Some(run),
             failure: result.err(),
+            told_at: Some(at),
         }
     }
 }

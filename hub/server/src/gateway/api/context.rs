@@ -62,17 +62,16 @@ pub(super) fn context(parts: &Parts, about: About<'_>) -> Value {
 
 /// Each name once; several values are joined, as RFC 9110 (5.3) allows.
 fn headers(all: &HeaderMap, served: &Served) -> Value {
-    let mut shown = all.clone();
-    served.guard.hide(&mut shown);
-    shown.remove(ORGANIZATION_HEADER);
-    let mut map = Map::new();
-    for name in shown.keys() {
-        let values: Vec<_> = shown
-            .get_all(name)
-            .iter()
-            .map(|value| String::from_utf8_lossy(value.as_bytes()))
-            .collect();
-        map.insert(name.as_str().to_owned(), values.join(", ").into());
-    }
-    Value::Object(map)
+    let shown = all
+        .keys()
+        .filter(|name| *name != ORGANIZATION_HEADER && !served.guard.hides(name));
+    let joined = shown.map(|name| {
+        let values = all.get_all(name).iter();
+        let values = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
+        (
+            name.as_str().to_owned(),
+            values.collect::<Vec<_>>().join(", ").into(),
+        )
+    });
+    Value::Object(joined.collect())
 }

@@ -11,6 +11,8 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderValue, LOCATION, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, StatusCode, Version};
+use serde_json::value::to_raw_value;
+use tokio::sync::oneshot;
 
 use super::answer::{self, RUN};
 use super::auth::{Consumer, Refused};
@@ -230,18 +232,17 @@ async fn understood(
         .map(|ty| String::from_utf8_lossy(ty.as_bytes()));
     let query = parts.uri.query();
     let input = payload(&parts.method, content_type.as_deref(), query, body).await?;
-    let http = context(
-        parts,
-        About {
-            served: &asked.served,
-            params: &asked.params,
-            query: arguments(query)?,
-            consumer,
-            scheme: asked.scheme,
-            host: asked.host.as_deref(),
-            peer: asked.peer,
-        },
-    );
+    let about = About {
+        served: &asked.served,
+        params: &asked.params,
+        query: arguments(query)?,
+        consumer,
+        scheme: asked.scheme,
+        host: asked.host.as_deref(),
+        peer: asked.peer,
+    };
+    // Written once: the event, the run and the function get this text.
+    let http = to_raw_value(&context(parts, about)).map_err(|e| ApiError::bad_request(e.to_string()))?;
     let call = ApiCall {
         api: asked.served.name.clone(),
         function: asked.served.function.clone(),
@@ -279,13 +280,13 @@ async fn waited(app: &App, served: &Arc<Served>, call: ApiCall) -> Result<Respon
         .try_acquire_owned()
         .map_err(|_| ApiError::unavailable("too many calls are under way", RETRY_AFTER))?;
     let (hub, organization) = (app.clone(), served.organization.clone());
-    let call = calls.spawn(async move {
-        let ended = hub.functions.call(&organization, call).await;
+    let (answer, answered) = oneshot::channel();
+    calls.spawn(async move {
+        hub.functions.call(&organization, call, answer).await;
         drop((one, turn));
-        ended
     });
-    let ended = call.await.map_err(|error| {
-        tracing::error!(%error, api = %served.name, "a call broke off");
+    let ended = answered.await.map_err(|_| {
+        tracing::error!(api = %served.name, "a call broke off");
         ApiError::internal("internal error")
     })?;
     Ok(answer::response(&served.function, &ended?))

@@ -13,7 +13,7 @@ mod signature;
 
 use bytes::Bytes;
 use dispatch_schemas::{Api, AuthKind};
-use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
+use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, PROXY_AUTHORIZATION};
 use serde_json::Value;
 
 use self::jwt::Tokens;
@@ -120,17 +120,9 @@ impl Guard {
         }
     }
 
-    /// Takes out what says who calls, so that it is told to nobody.
-    pub(super) fn hide(&self, headers: &mut HeaderMap) {
-        for header in [
-            AUTHORIZATION,
-            http::header::PROXY_AUTHORIZATION,
-            http::header::COOKIE,
-        ] {
-            headers.remove(header);
-        }
-        if let Self::ApiKey { header, .. } = self {
-            headers.remove(header);
-        }
+    /// Whether a header says who calls, so that it is told to nobody.
+    pub(super) fn hides(&self, name: &HeaderName) -> bool {
+        [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE].contains(name)
+            || matches!(self, Self::ApiKey { header, .. } if header == name)
     }
 }
