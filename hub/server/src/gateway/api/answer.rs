@@ -188,18 +188,23 @@ fn add(map: &mut HeaderMap, name: &str, value: &Value) -> Result<(), String> {
 /// JSON without blanks between its parts; numbers stay as they were written.
 fn compact(json: &str) -> String {
     let (mut quoted, mut escaped) = (false, false);
-    json.chars()
-        .filter(|c| {
-            let keep = quoted || !c.is_ascii_whitespace();
-            match (quoted, escaped, *c) {
-                (true, true, _) => escaped = false,
-                (true, false, '\\') => escaped = true,
-                (_, false, '"') => quoted = !quoted,
-                _ => {}
+    let mut compact = String::with_capacity(json.len());
+    // Where what is kept and not yet copied begins: nearly always there is one such piece.
+    let mut from = 0;
+    for (at, byte) in json.bytes().enumerate() {
+        match (quoted, escaped, byte) {
+            (true, true, _) => escaped = false,
+            (true, false, b'\\') => escaped = true,
+            (_, false, b'"') => quoted = !quoted,
+            (false, _, blank) if blank.is_ascii_whitespace() => {
+                compact.push_str(&json[from..at]);
+                from = at + 1;
             }
-            keep
-        })
-        .collect()
+            _ => {}
+        }
+    }
+    compact.push_str(&json[from..]);
+    compact
 }
 
 #[cfg(test)]
