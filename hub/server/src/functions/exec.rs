@@ -46,18 +46,7 @@ impl Functions {
         asked: ExecData,
     ) -> Result<Exec, ApiError> {
         let inner = &self.0;
-        let function = match inner.store.get::<Function>(organization, name).await {
-            Err(StoreError::NotFound { .. }) => {
-                return Err(ApiError::not_found(format!("function {name} not found")));
-            }
-            found => found?,
-        };
-        let known = inner.registry.get(organization, name);
-        // One that is being built is called as soon as it is READY; one in ERROR never would be.
-        let will_be_ready = !matches!(function.status, None | Some(Status::Error | Status::Deleting));
-        if !will_be_ready || known.is_none_or(|known| known.id != function.id) {
-            return Err(ApiError::conflict(format!("function {name} is not READY")));
-        }
+        let function = self.callee(organization, name).await?;
         let data = asked;
         let event = call(name, &data, inner.limits.load().event_bytes)?;
         let waiting = data.blocking.then(|| inner.ongoing.wait_for(event.id()));
@@ -79,7 +68,7 @@ impl Functions {
             name: run::name_of(&format!("{sequence}-{lane}")),
             function_name: name.to_owned(),
             function_id: Some(function.id),
-            faas_id: function.faas_id,
+            faas_id: function.revision,
             blocking: data.blocking,
             input: data.input,
             secrets: function.secrets.into_iter().chain(data.secrets).collect(),
@@ -104,6 +93,45 @@ impl Functions {
         let seen = inner.ongoing.get(organization, run.name);
         Ok(Exec::Taken(seen.unwrap_or_else(|| Arc::new(run))))
     }
+
+    /// The function of that name, if it can be called now or soon.
+    async fn callee(&self, organization: &str, name: &str) -> Result<Callee, ApiError> {
+        let known = self.0.registry.get(organization, name);
+        // Nearly always it is READY, and what is known of it says all: the store is not asked.
+        if let Some(known) = &known
+            && let Some(revision) = known.ready()
+        {
+            return Ok(Callee {
+                id: known.id,
+                revision: Some(revision),
+                secrets: known.secrets.clone(),
+            });
+        }
+        let function = match self.0.store.get::<Function>(organization, name).await {
+            Err(StoreError::NotFound { .. }) => {
+                return Err(ApiError::not_found(format!("function {name} not found")));
+            }
+            found => found?,
+        };
+        // One that is being built is called as soon as it is READY; one in ERROR never would be.
+        let will_be_ready = !matches!(function.status, None | Some(Status::Error | Status::Deleting));
+        if !will_be_ready || known.is_none_or(|known| known.id != function.id) {
+            return Err(ApiError::conflict(format!("function {name} is not READY")));
+        }
+        Ok(Callee {
+            id: function.id,
+            revision: function.faas_id,
+            secrets: function.secrets,
+        })
+    }
+}
+
+/// What a call has to know of its function.
+struct Callee {
+    id: Uuid,
+    revision: Option<Uuid>,
+    /// Names of its secrets.
+    secrets: Vec<String>,
 }
 
 /// The event that is the call.
