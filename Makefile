@@ -38,7 +38,7 @@ doc:
 
 ## What `make test` does briefly, for long.
 soak:
-	cargo build --profile dist -p dispatch-cli
+	cargo build --profile dist -p dispatch-cli -p dispatch-sink-sandbox
 	KILL_CYCLES=$(or $(KILL_CYCLES),2000) DISPATCH_BINARY=$(abspath $(TARGET))/dist/dispatch \
 		cargo nextest run --profile soak -p dispatch-cli --test kill_cycles --no-capture
 	RUN_KILLS=$(or $(RUN_KILLS),50) DISPATCH_BINARY=$(abspath $(TARGET))/dist/dispatch \
