@@ -76,6 +76,32 @@ subscribe() {
     dispatch create subscription --name "$1" --event-type "$2" --sink "$3" "${@:4}" >>"$out/cli.log"
 }
 
+# ready KIND NAME: waits until a resource is READY.
+ready() {
+    for _ in $(seq 300); do
+        ! dispatch get "$@" -o json | grep -q '"status": "READY"' || return 0
+        sleep 0.2
+    done
+    dispatch get "$@" -o json >&2
+    exit 1
+}
+
+# image LANGUAGE: a base image and an image of this name.
+image() {
+    dispatch create base-image "$1" "bench/$1:1" --language "$1" >>"$out/cli.log"
+    dispatch create image "$1" "$1" >>"$out/cli.log"
+    ready image "$1"
+}
+
+# deploy NAME LANGUAGE FILE HANDLER FLAGS…: a function of bench/functions.
+deploy() {
+    dispatch create function "$1" "bench/functions/$3" --image "$2" --handler "$4" "${@:5}" >>"$out/cli.log"
+    ready function "$1"
+}
+
+# api NAME FUNCTION: POST /dispatch/NAME at the gateway, which has to be at $gateway_port.
+api() { dispatch create api "$1" "$2" --method POST --path "/$1" >>"$out/cli.log"; }
+
 rounds() { seq "$BENCH_ROUNDS"; }
 
 # row NAME FLAGS…: measures one row.
@@ -83,11 +109,25 @@ row() {
     local seconds=(--seconds "$BENCH_SECONDS")
     [[ " $* " != *" --seconds "* ]] || seconds=()
     bench run --name "$1" "${seconds[@]}" --out "$out/rows" "${@:2}"
-    echo "$1: $(tail -n 1 "$out/rows" | grep -oE '"(acks_per_second|deliveries_per_second|deliveries_missing|errors|p99)":[0-9.]+' | tr '\n' ' ')"
+    said "$1"
 }
 
 # loopback NAME FLAGS…: the load straight from the generator to the target.
 loopback() { row "$1" --direct "${@:2}"; }
+
+# call NAME FLAGS… -- COMMAND…: a function's worker with nothing in between.
+call() {
+    bench call --name "$1" --seconds "$BENCH_SECONDS" --out "$out/rows" "${@:2}"
+    said "$1"
+}
+
+# said NAME: what the last row says.
+said() {
+    echo "$1: $(tail -n 1 "$out/rows" | grep -oE '"(acks_per_second|deliveries_per_second|deliveries_missing|errors|p50|p99)":[0-9.]+' | tr '\n' ' ')"
+}
+
+# figure NAME: a figure of the last row.
+figure() { tail -n 1 "$out/rows" | grep -oE "\"$1\":[0-9.]+" | head -n 1 | cut -d : -f 2; }
 
 # floor NAME PORT FLAGS…: the load against a fresh bare server.
 floor() {
