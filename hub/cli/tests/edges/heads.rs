@@ -97,12 +97,6 @@ async fn a_head_that_can_be_read_in_two_ways_is_refused_or_read_in_the_safer_one
             "400",
             "",
         ),
-        (
-            "a header of 70 kB",
-            request(&format!("{get}\nx-a: {long}"), ""),
-            "431",
-            "",
-        ),
         ("500 headers", request(&format!("{get}{many}"), ""), "431", ""),
         (
             "a path of 70 kB",

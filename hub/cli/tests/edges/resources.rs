@@ -61,7 +61,7 @@ async fn a_request_about_a_resource_names_what_is_wrong_with_it() -> Result<()> 
             400,
             "colour",
         ),
-        ("POST /v1/function", json!([]), 422, "invalid type"),
+        ("POST /v1/function", json!([]), 422, "expected struct Function"),
         (
             "POST /v1/function",
             json!({"image": "python3"}),
@@ -274,7 +274,7 @@ async fn the_command_line_says_what_to_change() -> Result<()> {
                 &["--image", "python3", &folder, "--handler", "a.handle"],
             ]
             .concat(),
-            "[Code: 400] the source has no files",
+            "holds no files",
         ),
         (
             [&function[..], &["--image", "no image", &code]].concat(),
@@ -312,7 +312,7 @@ async fn the_command_line_says_what_to_change() -> Result<()> {
         (vec!["delete", "function", "nobody"], "[Code: 404]"),
         (vec!["exec", "nobody"], "[Code: 404] function nobody not found"),
         (vec!["exec", "nobody", "--input", "{"], "input"),
-        (vec!["get", "run", "x"], "[Code: 404] run x not found"),
+        (vec!["get", "run", "nobody", "x"], "[Code: 404] run x not found"),
         (vec!["log", "nobody"], ""),
         (vec!["rerun", "x"], "[Code: 404]"),
         (vec!["cancel", "x"], "[Code: 404]"),

@@ -59,11 +59,6 @@ async fn what_is_no_schema_is_refused_with_its_place() -> Result<()> {
             "at /properties",
         ),
         (
-            "an empty enum in draft 4",
-            json!({"$schema": draft(0), "enum": []}),
-            "at /enum",
-        ),
-        (
             "a boolean exclusiveMinimum, which is draft 4",
             json!({"minimum": 1, "exclusiveMinimum": true}),
             "read as draft 2020-12: $schema names another",
@@ -76,7 +71,7 @@ async fn what_is_no_schema_is_refused_with_its_place() -> Result<()> {
         (
             "an unknown draft",
             json!({"$schema": "http://example.org/mine"}),
-            "schema.in: ",
+            "names none of the drafts 4, 6, 7, 2019-09, 2020-12",
         ),
         ("a draft that is no text", json!({"$schema": 7}), "schema.in: "),
         (
@@ -238,11 +233,12 @@ async fn the_same_words_mean_what_their_draft_says() -> Result<()> {
             &["2020-12"],
         ),
         (
+            // Of the later drafts a validator may keep it.
             "dependencies",
             json!({"dependencies": {"a": ["b"]}}),
             json!({"a": 1, "b": 2}),
             json!({"a": 1}),
-            &["4", "6", "7"],
+            &["4", "6", "7", "2019-09", "2020-12"],
         ),
         (
             "1.0 as an integer",

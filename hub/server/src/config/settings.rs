@@ -214,7 +214,7 @@ mod tests {
             ),
             (
                 "functions:\n  fetch-from: [10.0.0.0/33]\n",
-                ["functions.fetch-from", "10.0.0.0/8", "line 2"],
+                ["functions", "fetch-from: \"10.0.0.0/33\" is no network", "line 2"],
             ),
             (
                 "functions: {default: {cpu: 0}}\n",

@@ -61,12 +61,12 @@ pub(super) fn cores<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
     }
 }
 
-/// Networks such as `10.0.0.0/8`, and single addresses.
+/// Networks such as `10.0.0.0/8`, and single addresses: those of `fetch-from`.
 pub(super) fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
     let texts = Vec::<String>::deserialize(deserializer)?;
     texts
         .iter()
-        .map(|text| parse_network(text).map_err(D::Error::custom))
+        .map(|text| parse_network(text).map_err(|problem| D::Error::custom(format!("fetch-from: {problem}"))))
         .collect()
 }
 

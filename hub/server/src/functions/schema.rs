@@ -21,6 +21,14 @@ use serde_json::Value;
 
 use self::shape::Shape;
 
+/// How schemas name their draft.
+const DRAFTS: [&str; 5] = [
+    "http://json-schema.org/draft-04/schema",
+    "http://json-schema.org/draft-06/schema",
+    "http://json-schema.org/draft-07/schema",
+    "https://json-schema.org/draft/2019-09/schema",
+    "https://json-schema.org/draft/2020-12/schema",
+];
 /// Bytes of one schema.
 const MAX_BYTES: usize = 256 * 1024;
 /// Steps back in one match of a pattern with look-around or back-references; others take none. A text that needs more
@@ -121,6 +129,9 @@ fn compile(schema: &Value) -> Result<Schema, String> {
         ));
     }
     let dialect = match schema.get("$schema") {
+        Some(Value::String(uri)) if !DRAFTS.contains(&uri.trim_end_matches('#')) => {
+            " ($schema names none of the drafts 4, 6, 7, 2019-09, 2020-12, as http://json-schema.org/draft-07/schema# does)"
+        }
         Some(_) => "",
         None => " (read as draft 2020-12: $schema names another)",
     };
