@@ -1,10 +1,13 @@
 //! An invocation as the headers of a CloudEvent in binary mode (CloudEvents HTTP binding 3.1), for functions written
 //! for that. What is in the context beside the event goes into one header more, `dispatch-context`.
+//!
+//! A call through an API keeps the headers it came with (`request.rs`); it is an event as well, unless it brings one.
 
 use dispatch_contract::{ExposeSecret as _, FunctionError, Invocation};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
+use super::request::{self, ApiRequest};
 use crate::message;
 
 /// Section 3.1.3.2: what is not printable ASCII, and `"` and `%`, are encoded; the space too.
@@ -12,16 +15,23 @@ const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
 /// Servers take no longer line: gunicorn 8190 bytes.
 const MAX_HEADER: usize = 8000;
 
-/// The headers of a call.
+/// The headers of a call, but for those that `request` has itself.
 pub(super) fn headers(
     invocation: &Invocation,
     function: &str,
+    request: Option<&ApiRequest>,
 ) -> Result<Vec<(String, String)>, FunctionError> {
     let mut context: Map<String, Value> =
         serde_json::from_slice(&invocation.context).map_err(|e| message::invalid(format!("context: {e}")))?;
-    let event = match context.remove("event") {
-        Some(Value::Object(event)) => event,
-        _ => called_by_hand(function),
+    request::without_request(&mut context);
+    let event = match (context.remove("event"), request) {
+        (Some(Value::Object(event)), _) => event,
+        (_, Some(request)) if request.is_event() => Map::new(),
+        (_, Some(request)) => made_up(
+            "dispatch.api.called",
+            format!("/dispatch/apis/{}", request.told.api),
+        ),
+        (_, None) => made_up("dispatch.exec", format!("/dispatch/functions/{function}")),
     };
     let mut headers: Vec<(String, String)> = event
         .into_iter()
@@ -52,12 +62,12 @@ pub(super) fn headers(
 }
 
 /// What a call without an event looks like to a function that must have one.
-fn called_by_hand(function: &str) -> Map<String, Value> {
+fn made_up(ty: &str, source: String) -> Map<String, Value> {
     let event = json!({
         "specversion": "1.0",
         "id": uuid::Uuid::new_v4(),
-        "source": format!("/dispatch/functions/{function}"),
-        "type": "dispatch.exec",
+        "source": source,
+        "type": ty,
         "time": chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
     });
     match event {
@@ -99,6 +109,7 @@ pub(super) fn ascii(json: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::request::tests::called;
     use bytes::Bytes;
 
     fn invocation(context: &'static str) -> Invocation {
@@ -115,7 +126,7 @@ mod tests {
     fn an_event_is_its_attributes_and_the_rest_is_one_header() {
         let context = r#"{"event":{"specversion":"1.0","id":"7","source":"/vc","type":"vm","subject":"a b ü%\"","n":7,
             "datacontenttype":"x/y","eventType":"vm","extensions":{"n":7}},"deadline":"D"}"#;
-        let mut got = headers(&invocation(context), "f").unwrap();
+        let mut got = headers(&invocation(context), "f", None).unwrap();
         got.sort();
         let wanted = [
             ("ce-id", "7"),
@@ -135,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_call_without_an_event_is_one_all_the_same() {
-        let got = headers(&invocation("{}"), "greet").unwrap();
+        let got = headers(&invocation("{}"), "greet", None).unwrap();
         let find = |name: &str| got.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
         assert_eq!(find("ce-type"), Some("dispatch.exec"));
         assert_eq!(find("ce-source"), Some("/dispatch/functions/greet"));
@@ -143,10 +154,32 @@ mod tests {
     }
 
     #[test]
+    fn a_call_through_an_api_is_an_event_unless_it_brings_one() {
+        let http = json!({"headers": {"ce-specversion": "1.0", "ce-type": "theirs"}, "consumer": "shop"});
+        for (http, wanted) in [
+            (json!({"consumer": "shop"}), Some("dispatch.api.called")),
+            (http, None),
+        ] {
+            let call = called(http, "{}");
+            let request = ApiRequest::of(&call).unwrap();
+
+            let got = headers(&call, "f", request.as_ref()).unwrap();
+
+            let find = |name: &str| got.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+            assert_eq!(find("ce-type"), wanted);
+            let context: Value = serde_json::from_str(find("dispatch-context").unwrap()).unwrap();
+            let kept = json!({
+                "api": "users", "route": "/users/{id}", "params": {"id": "7"}, "remoteAddr": "10.0.0.9", "consumer": "shop",
+            });
+            assert_eq!(context, json!({"httpContext": kept}));
+        }
+    }
+
+    #[test]
     fn what_no_server_takes_is_refused_by_name() {
         let mut large = invocation("{}");
         large.secrets = [("key".to_owned(), "x".repeat(9000).into())].into();
-        let error = headers(&large, "f").unwrap_err();
+        let error = headers(&large, "f", None).unwrap_err();
         assert!(error.message.contains("dispatch-context has"), "{error}");
     }
 }

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use dispatch_contract::{FunctionError, FunctionErrorKind, Invocation, Logs};
 use http::header::{CONTENT_TYPE, HOST, HeaderMap};
+use http::request::Builder;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper_util::rt::TokioIo;
@@ -16,7 +17,8 @@ use rustix::process::Pid;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
-use super::{Answer, GreetError, WireError, cloudevent, owner};
+use super::request::ApiRequest;
+use super::{Answer, GreetError, WireError, cloudevent, owner, response};
 use crate::message::{self, MAX_ANSWER};
 use crate::settings::MAX_RESULT;
 
@@ -30,8 +32,20 @@ const MAX_TRACE: usize = 64;
 pub(crate) enum Dialect {
     /// A function message each way.
     Message,
-    /// A CloudEvent whose data is the payload; whatever comes back is the result.
+    /// A CloudEvent whose data is the payload; whatever comes back is the result. A call through an API is the request that
+    /// came there, and what comes back the whole answer.
     CloudEvent,
+}
+
+/// What a worker was asked, which says how to read its answer.
+#[derive(Debug, Clone, Copy)]
+enum Asked {
+    /// A function message.
+    Message,
+    /// An event.
+    Event,
+    /// What somebody asked an API: the answer is for them.
+    Request,
 }
 
 /// A port of this machine nobody listens on yet.
@@ -83,8 +97,8 @@ pub(super) async fn greet(
 impl Http {
     /// Calls the function once.
     pub(crate) async fn call(&self, invocation: &Invocation, deadline: Instant) -> Result<Answer, WireError> {
-        let request = match self.request(invocation, deadline) {
-            Ok(request) => request,
+        let (request, asked) = match self.request(invocation, deadline) {
+            Ok(made) => made,
             Err(error) => return Ok(Answer::failed(error)),
         };
         let stream = TcpStream::connect(self.address)
@@ -116,9 +130,10 @@ impl Http {
             _ = connection => exchange.await,
         };
         let (status, headers, body) = answered?;
-        Ok(match self.dialect {
-            Dialect::Message => function_message(status, &body),
-            Dialect::CloudEvent => result(status, &headers, body),
+        Ok(match asked {
+            Asked::Message => function_message(status, &body),
+            Asked::Request if !crashed(status, &headers) => response::chosen(status, &headers, &body),
+            Asked::Request | Asked::Event => result(status, &headers, body),
         })
     }
 
@@ -144,25 +159,53 @@ impl Http {
         &self,
         invocation: &Invocation,
         deadline: Instant,
-    ) -> Result<Request<Full<Bytes>>, FunctionError> {
-        let builder = Request::post("/")
-            .header(HOST, self.address.to_string())
-            .header(CONTENT_TYPE, "application/json")
-            .header("dispatch-deadline", super::rfc3339(deadline));
-        let (builder, body) = match self.dialect {
-            Dialect::Message => (builder, message::text(invocation)?.into()),
-            Dialect::CloudEvent => {
-                let headers = cloudevent::headers(invocation, &self.function)?;
-                let builder = headers
-                    .into_iter()
-                    .fold(builder, |b, (name, value)| b.header(name, value));
-                (builder, invocation.payload.clone())
+    ) -> Result<(Request<Full<Bytes>>, Asked), FunctionError> {
+        let json = |builder: Builder| {
+            let builder = builder.header(HOST, self.address.to_string());
+            builder.header(CONTENT_TYPE, "application/json")
+        };
+        let api = match self.dialect {
+            Dialect::Message => None,
+            Dialect::CloudEvent => ApiRequest::of(invocation)?,
+        };
+        let (builder, body, asked) = match (self.dialect, api) {
+            (Dialect::Message, _) => {
+                let body = message::text(invocation)?.into();
+                (json(Request::post("/")), body, Asked::Message)
+            }
+            (Dialect::CloudEvent, None) => {
+                let headers = cloudevent::headers(invocation, &self.function, None)?;
+                let builder = with_headers(json(Request::post("/")), headers);
+                (builder, invocation.payload.clone(), Asked::Event)
+            }
+            (Dialect::CloudEvent, Some(api)) => {
+                let headers = cloudevent::headers(invocation, &self.function, Some(&api))?;
+                let builder = Request::builder()
+                    .method(api.told.method.as_str())
+                    .uri(api.target());
+                let mut all = api.headers;
+                all.entry(HOST.to_string())
+                    .or_insert_with(|| self.address.to_string());
+                all.extend(headers);
+                (with_headers(builder, all), api.body.bytes, Asked::Request)
             }
         };
-        builder
+        let request = builder
+            .header("dispatch-deadline", super::rfc3339(deadline))
             .body(Full::new(body))
-            .map_err(|e| message::invalid(e.to_string()))
+            .map_err(|e| message::invalid(e.to_string()))?;
+        Ok((request, asked))
     }
+}
+
+fn with_headers(builder: Builder, headers: impl IntoIterator<Item = (String, String)>) -> Builder {
+    let all = headers.into_iter();
+    all.fold(builder, |builder, (name, value)| builder.header(name, value))
+}
+
+/// Whether the framework, and not the function, says so: Functions Framework marks what it answers when a function throws.
+fn crashed(status: StatusCode, headers: &HeaderMap) -> bool {
+    status.is_server_error() && headers.contains_key("x-google-status")
 }
 
 /// The answer of a program that speaks function messages. Whatever else it says is its failure.
@@ -204,11 +247,7 @@ fn result(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Answer {
     });
     match value.len() > MAX_RESULT {
         true => Answer::failed(message::too_long(value.len())),
-        false => Answer {
-            result: Ok(value),
-            logs: Logs::default(),
-            retire: false,
-        },
+        false => Answer::of(value),
     }
 }
 

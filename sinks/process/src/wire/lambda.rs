@@ -7,12 +7,14 @@
 //! POST /2018-06-01/runtime/invocation/{id}/error      202
 //! POST /2018-06-01/runtime/init/error                 202: the function cannot be loaded
 //! ```
-//! One call at a time. What else the context holds (event, secrets, deadline) is `client_context.custom`.
+//! One call at a time. What else the context holds (event, secrets, deadline) is `client_context.custom`. A call through an API
+//! is the event that API Gateway would make of it (`proxy_event.rs`).
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use chrono::Utc;
 use dispatch_contract::{ExposeSecret as _, FunctionError, FunctionErrorKind, Invocation, Logs};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -29,6 +31,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::cloudevent::ascii;
+use super::proxy_event::proxy_event;
+use super::request::{self, ApiRequest};
 use super::{Answer, GreetError, WireError, owner};
 use crate::message;
 use crate::settings::MAX_RESULT;
@@ -116,14 +120,16 @@ impl Lambda {
         invocation: &Invocation,
         deadline: Instant,
     ) -> Result<Answer, WireError> {
-        let context = match client_context(invocation) {
-            Ok(context) => context,
+        let id = Uuid::new_v4();
+        let said = client_context(invocation).and_then(|context| Ok((context, payload(invocation, id)?)));
+        let (context, payload) = match said {
+            Ok(said) => said,
             Err(error) => return Ok(Answer::failed(error)),
         };
         let (reply, answer) = oneshot::channel();
         let call = Call {
-            id: Uuid::new_v4(),
-            payload: invocation.payload.clone(),
+            id,
+            payload,
             context,
             deadline: super::date(deadline).timestamp_millis(),
             function: self.function.clone(),
@@ -309,10 +315,19 @@ fn said(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
     response
 }
 
+/// The function's event.
+fn payload(invocation: &Invocation, id: Uuid) -> Result<Bytes, FunctionError> {
+    Ok(match ApiRequest::of(invocation)? {
+        Some(request) => proxy_event(&request, id, Utc::now()),
+        None => invocation.payload.clone(),
+    })
+}
+
 /// `{"custom": context}` in a header, so in ASCII.
 fn client_context(invocation: &Invocation) -> Result<String, FunctionError> {
     let mut custom: Map<String, Value> =
         serde_json::from_slice(&invocation.context).map_err(|e| message::invalid(format!("context: {e}")))?;
+    request::without_request(&mut custom);
     let secrets: Map<String, Value> = invocation
         .secrets
         .iter()

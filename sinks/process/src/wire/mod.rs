@@ -9,6 +9,9 @@ mod frames;
 mod http;
 mod lambda;
 mod owner;
+mod proxy_event;
+mod request;
+mod response;
 
 use std::path::Path;
 
@@ -67,6 +70,15 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// The function answered this.
+    fn of(result: Bytes) -> Self {
+        Self {
+            result: Ok(result),
+            logs: Logs::default(),
+            retire: false,
+        }
+    }
+
     /// The function failed; the worker goes on.
     pub(crate) fn failed(error: FunctionError) -> Self {
         Self {
