@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use dispatch_schemas::{Function, Run};
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::message::{Again, ExecData};
@@ -37,6 +39,10 @@ impl Functions {
             true => or.iter().filter(|name| !own.contains(name)).cloned().collect(),
             false => secrets,
         };
+        let http_context = match (&first.http_context, &asked.input) {
+            (Some(http), Some(_)) => Some(without_form(http)?),
+            (http, _) => http.clone(),
+        };
         let data = ExecData {
             input: asked.input.or_else(|| first.input.clone()),
             secrets: given(asked.secrets, &first.secrets),
@@ -48,9 +54,17 @@ impl Functions {
             again: Some(Box::new(Again {
                 run: name,
                 event: first.event.clone(),
-                http_context: first.http_context.clone(),
+                http_context,
             })),
         };
         self.exec_as(organization, &first.function_name, data).await
     }
+}
+
+/// What was asked, without the form: that is the input that was.
+fn without_form(http: &RawValue) -> Result<Box<RawValue>, ApiError> {
+    let told = |error: serde_json::Error| ApiError::internal(error.to_string());
+    let mut http: Map<String, Value> = serde_json::from_str(http.get()).map_err(told)?;
+    http.remove("form");
+    to_raw_value(&http).map_err(told)
 }

@@ -14,7 +14,8 @@ use http::StatusCode;
 use http::header::{
     CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, SET_COOKIE,
 };
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -33,6 +34,7 @@ const SECRETS: &str = "error when retrieving secrets";
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Chosen {
+    #[serde(deserialize_with = "number_or_text")]
     status_code: u16,
     #[serde(default)]
     headers: Option<Map<String, Value>>,
@@ -44,6 +46,16 @@ struct Chosen {
     body: Option<Value>,
     #[serde(default)]
     is_base64_encoded: bool,
+}
+
+/// `200`, or `"200"` as many functions have it.
+fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
+    let number = match Value::deserialize(deserializer)? {
+        Value::Number(number) => number.as_u64().and_then(|n| u16::try_from(n).ok()),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    };
+    number.ok_or_else(|| D::Error::custom("statusCode is no status"))
 }
 
 /// The response to whoever waited.
@@ -178,7 +190,10 @@ fn add(map: &mut HeaderMap, name: &str, value: &Value) -> Result<(), String> {
         Value::Number(_) | Value::Bool(_) => value.to_string(),
         Value::Null | Value::Array(_) | Value::Object(_) => return Err(format!("header {name} is no text")),
     };
-    let (Ok(key), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(&text)) else {
+    let (Ok(key), Ok(value)) = (
+        name.parse::<HeaderName>(),
+        HeaderValue::from_bytes(text.as_bytes()),
+    ) else {
         return Err(format!("header {name:?} cannot be sent"));
     };
     map.append(key, value);
@@ -245,7 +260,7 @@ mod tests {
     #[tokio::test]
     async fn what_a_function_returns_is_the_body_unless_it_chose_the_answer() {
         let json = "content-type: application/json";
-        let table: [(&str, u16, &str, &[&str]); 12] = [
+        let table: [(&str, u16, &str, &[&str]); 13] = [
             (
                 r#"{ "a b" : "c \" d" , "n": 1.0 }"#,
                 200,
@@ -268,6 +283,7 @@ mod tests {
                 r#"{"no":1}"#,
                 &[json],
             ),
+            (r#"{"statusCode":"404","body":"none"}"#, 404, "none", &[]),
             (
                 r#"{"statusCode":200,"body":"aGk=","isBase64Encoded":true,"cookies":["a=1","b=2"]}"#,
                 200,

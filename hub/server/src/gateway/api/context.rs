@@ -1,7 +1,8 @@
 //! The request as a function sees it: `context.httpContext`. Pure.
 //!
-//! The original's fields, in nginx's words, and ours: `headers`, `query`, `params`, `host`, `remoteAddr`, `api`,
-//! `consumer`, `claims`. Credentials are in none of them.
+//! The original's fields, in nginx's words, and ours: `headers`, `query`, `params`, `host`, `remoteAddr`, `api`, `route`,
+//! `path`, `body`, `form`, `consumer`, `claims`. Credentials are in none of them. With the payload it is all that an engine needs
+//! to make the request again, for functions that are HTTP servers themselves.
 
 use std::net::IpAddr;
 
@@ -11,14 +12,18 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 
 use super::auth::Consumer;
+use super::payload::Payload;
 use super::served::Served;
 use crate::rest::organization::ORGANIZATION_HEADER;
 
 /// What is known of a request beside its head.
 pub(super) struct About<'a> {
     pub(super) served: &'a Served,
+    /// Which of the API's paths.
+    pub(super) route: &'a str,
     pub(super) params: &'a [(String, String)],
     pub(super) query: Value,
+    pub(super) payload: &'a Payload,
     pub(super) consumer: Consumer,
     pub(super) scheme: &'static str,
     pub(super) host: Option<&'a str>,
@@ -50,7 +55,13 @@ pub(super) fn context(parts: &Parts, about: About<'_>) -> Value {
         "host": about.host,
         "remoteAddr": about.peer.to_string(),
         "api": &*about.served.name,
+        "route": about.route,
+        "path": below(path, about.served),
+        "body": about.payload.kind.as_str(),
     });
+    if let Some(form) = &about.payload.form {
+        context["form"] = form.as_str().into();
+    }
     if let Some(consumer) = about.consumer.name {
         context["consumer"] = consumer.into();
     }
@@ -58,6 +69,20 @@ pub(super) fn context(parts: &Parts, about: About<'_>) -> Value {
         context["claims"] = claims;
     }
     context
+}
+
+/// The path as the API means it: without the organization where that is a part of it.
+fn below<'a>(path: &'a str, served: &Served) -> &'a str {
+    let rest = match served.api.hosts.is_empty() {
+        true => path
+            .strip_prefix('/')
+            .and_then(|path| path.strip_prefix(&*served.organization)),
+        false => Some(path),
+    };
+    match rest.unwrap_or(path) {
+        "" => "/",
+        rest => rest,
+    }
 }
 
 /// Each name once; several values are joined, as RFC 9110 (5.3) allows.

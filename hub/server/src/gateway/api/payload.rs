@@ -47,21 +47,85 @@ const BINARY: [&str; 11] = [
     "application/cbor",
 ];
 
+/// What a payload is of a body: `httpContext.body`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BodyKind {
+    /// Nothing: the query, or no body.
+    None,
+    /// Itself.
+    Json,
+    /// Its fields.
+    Form,
+    /// Its parts.
+    Multipart,
+    /// Its text.
+    Text,
+    /// Its bytes, as base64.
+    Base64,
+}
+
+impl BodyKind {
+    /// As functions and engines read it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Json => "json",
+            Self::Form => "form",
+            Self::Multipart => "multipart",
+            Self::Text => "text",
+            Self::Base64 => "base64",
+        }
+    }
+}
+
+/// What a request is to a function.
+#[derive(Debug)]
+pub(super) struct Payload {
+    pub(super) json: Box<RawValue>,
+    /// What it is of the body.
+    pub(super) kind: BodyKind,
+    /// A form as it was written: its fields alone do not say it, and some sign it.
+    pub(super) form: Option<String>,
+}
+
+impl Payload {
+    fn of(json: Box<RawValue>, kind: BodyKind) -> Self {
+        Self {
+            json,
+            kind,
+            form: None,
+        }
+    }
+}
+
 /// The payload of a request.
 pub(super) async fn payload(
     method: &Method,
     content_type: Option<&str>,
     query: Option<&str>,
     body: Bytes,
-) -> Result<Box<RawValue>, ApiError> {
+) -> Result<Payload, ApiError> {
     if matches!(*method, Method::GET | Method::HEAD) {
-        return raw(&arguments(query)?);
+        return Ok(Payload::of(raw(&arguments(query)?)?, BodyKind::None));
     }
     if body.is_empty() {
-        return raw(&json!({}));
+        return Ok(Payload::of(raw(&json!({}))?, BodyKind::None));
     }
+    let kind = kind_of(content_type)?;
+    let form = (kind == BodyKind::Form).then(|| text(&body));
+    let json = match kind {
+        BodyKind::None | BodyKind::Base64 => raw(&base64(&body))?,
+        BodyKind::Json => document(&body)?,
+        BodyKind::Form => raw(&fields(form_urlencoded::parse(&body))?)?,
+        BodyKind::Multipart => raw(&multipart(content_type.unwrap_or_default(), body).await?)?,
+        BodyKind::Text => raw(&Value::String(text(&body)))?,
+    };
+    Ok(Payload { json, kind, form })
+}
+
+fn kind_of(content_type: Option<&str>) -> Result<BodyKind, ApiError> {
     let Some(content_type) = content_type.filter(|ty| !ty.trim().is_empty()) else {
-        return raw(&Value::String(STANDARD.encode(&body)));
+        return Ok(BodyKind::Base64);
     };
     let essence = content_type
         .split(';')
@@ -70,21 +134,21 @@ pub(super) async fn payload(
         .trim()
         .to_ascii_lowercase();
     let (ty, subtype) = essence.split_once('/').unwrap_or((&essence, ""));
-    match (ty, subtype) {
-        ("application", "json") => document(&body),
-        ("application", subtype) if subtype.ends_with("+json") => document(&body),
-        ("application", "x-www-form-urlencoded") => raw(&fields(form_urlencoded::parse(&body))?),
-        ("multipart", "form-data") => raw(&multipart(content_type, body).await?),
-        ("text", _) => raw(&Value::String(text(&body))),
-        ("image" | "audio" | "video" | "font", _) if subtype != "svg+xml" => raw(&base64(&body)),
-        (_, subtype) if subtype.ends_with("+xml") || TEXT.contains(&essence.as_str()) => {
-            raw(&Value::String(text(&body)))
+    Ok(match (ty, subtype) {
+        ("application", "json") => BodyKind::Json,
+        ("application", subtype) if subtype.ends_with("+json") => BodyKind::Json,
+        ("application", "x-www-form-urlencoded") => BodyKind::Form,
+        ("multipart", "form-data") => BodyKind::Multipart,
+        ("text", _) => BodyKind::Text,
+        ("image" | "audio" | "video" | "font", _) if subtype != "svg+xml" => BodyKind::Base64,
+        (_, subtype) if subtype.ends_with("+xml") || TEXT.contains(&essence.as_str()) => BodyKind::Text,
+        _ if BINARY.contains(&essence.as_str()) => BodyKind::Base64,
+        _ => {
+            return Err(ApiError::bad_request(format!(
+                "request body type is not supported: {content_type}"
+            )));
         }
-        _ if BINARY.contains(&essence.as_str()) => raw(&base64(&body)),
-        _ => Err(ApiError::bad_request(format!(
-            "request body type is not supported: {content_type}"
-        ))),
-    }
+    })
 }
 
 /// A query as an object.
@@ -176,7 +240,7 @@ mod tests {
     async fn told(method: &str, ty: Option<&str>, query: Option<&str>, body: &'static [u8]) -> String {
         let made = payload(&method.parse().unwrap(), ty, query, Bytes::from_static(body)).await;
         match made {
-            Ok(payload) => payload.get().to_owned(),
+            Ok(payload) => payload.json.get().to_owned(),
             Err(error) => format!("{error:?}"),
         }
     }

@@ -36,7 +36,15 @@ pub(super) struct Routes {
 /// What is served at one host.
 #[derive(Debug)]
 struct Table {
-    by_method: [Router<Arc<Served>>; METHODS.len() + 1],
+    by_method: [Router<Place>; METHODS.len() + 1],
+}
+
+/// One path of an API.
+#[derive(Debug, Clone)]
+struct Place {
+    served: Arc<Served>,
+    /// As the API says it.
+    uri: Arc<str>,
 }
 
 /// What a request is for.
@@ -45,6 +53,8 @@ pub(super) enum Found {
     /// This API.
     Api {
         served: Arc<Served>,
+        /// Which of its paths.
+        uri: Arc<str>,
         /// Parameters of the path, as they were written.
         params: Vec<(String, String)>,
     },
@@ -90,7 +100,15 @@ impl Routes {
             true => format!("/{}", served.organization),
             false => String::new(),
         };
-        let paths: Vec<String> = api.uris.iter().flat_map(|uri| patterns(&prefix, uri)).collect();
+        let mut paths = Vec::new();
+        for uri in &api.uris {
+            let place = Place {
+                served: Arc::clone(served),
+                uri: uri.as_str().into(),
+            };
+            let written = patterns(&prefix, uri).into_iter();
+            paths.extend(written.map(|path| (path, place.clone())));
+        }
         if api.hosts.is_empty() {
             return self.any.add(served, &paths, None);
         }
@@ -134,7 +152,12 @@ impl Routes {
 }
 
 impl Table {
-    fn add(&mut self, served: &Arc<Served>, paths: &[String], host: Option<&String>) -> Result<(), Conflict> {
+    fn add(
+        &mut self,
+        served: &Arc<Served>,
+        paths: &[(String, Place)],
+        host: Option<&String>,
+    ) -> Result<(), Conflict> {
         let every = served.methods.is_empty();
         for (at, router) in self.by_method.iter_mut().enumerate() {
             let method = METHODS.get(at);
@@ -148,14 +171,14 @@ impl Table {
             if !takes {
                 continue;
             }
-            for path in paths {
-                match router.insert(path.clone(), served.clone()) {
+            for (path, place) in paths {
+                match router.insert(path.clone(), place.clone()) {
                     Ok(()) => {}
                     // The same API says the same path twice, as in /a and /a/*.
                     Err(_)
                         if router
                             .at(path)
-                            .is_ok_and(|there| Arc::ptr_eq(there.value, served)) => {}
+                            .is_ok_and(|there| Arc::ptr_eq(&there.value.served, served)) => {}
                     Err(error) => {
                         let other = match &error {
                             InsertError::Conflict { with } => router.at(with).ok(),
@@ -165,8 +188,10 @@ impl Table {
                             path: path.clone(),
                             host: host.cloned(),
                             method: method.filter(|_| !every).cloned(),
-                            other: other
-                                .map_or_else(|| error.to_string(), |other| named(served, other.value)),
+                            other: other.map_or_else(
+                                || error.to_string(),
+                                |other| named(served, &other.value.served),
+                            ),
                         });
                     }
                 }
@@ -176,7 +201,7 @@ impl Table {
     }
 
     fn find(&self, method: &Method, path: &str) -> Option<Found> {
-        let found = |router: &Router<Arc<Served>>| {
+        let found = |router: &Router<Place>| {
             let found = router.at(path).ok()?;
             let name = |name: &str| match name {
                 REST => "*".to_owned(),
@@ -187,7 +212,8 @@ impl Table {
                 .iter()
                 .map(|(key, value)| (name(key), value.to_owned()));
             Some(Found::Api {
-                served: found.value.clone(),
+                served: Arc::clone(&found.value.served),
+                uri: Arc::clone(&found.value.uri),
                 params: params.collect(),
             })
         };
@@ -207,7 +233,7 @@ impl Table {
             if let Ok(found) = router.at(path)
                 && !others.iter().any(|(known, _)| known == method)
             {
-                others.push((method.clone(), found.value.clone()));
+                others.push((method.clone(), Arc::clone(&found.value.served)));
             }
         }
     }
@@ -268,7 +294,7 @@ mod tests {
         let method: Method = parts.next().unwrap().parse().unwrap();
         let path = parts.next().unwrap();
         match routes.find(parts.next(), &method, path) {
-            Found::Api { served, params } => {
+            Found::Api { served, params, .. } => {
                 let params: Vec<_> = params.iter().map(|(k, v)| format!(" {k}={v}")).collect();
                 format!("{}{}", served.api.name, params.concat())
             }
@@ -327,6 +353,23 @@ mod tests {
             ("GET /driver/x", "nothing"),
         ] {
             assert_eq!(told(&routes, request), expected, "{request}");
+        }
+    }
+
+    #[test]
+    fn which_of_its_paths_a_request_is_for_is_told_as_the_api_says_it() {
+        let routes = routes(&[("o", "f", r#""uris":["/a/{id}","/a/b","/c/*","/"]"#)]).unwrap();
+        for (path, wanted) in [
+            ("/o/a/7", "/a/{id}"),
+            ("/o/a/b", "/a/b"),
+            ("/o/c", "/c/*"),
+            ("/o/c/d/e", "/c/*"),
+            ("/o", "/"),
+        ] {
+            let Found::Api { uri, .. } = routes.find(None, &Method::GET, path) else {
+                panic!("{path} is served")
+            };
+            assert_eq!(&*uri, wanted, "{path}");
         }
     }
 

@@ -37,6 +37,7 @@ const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
 /// What came, beside the request itself.
 struct Asked {
     served: Arc<Served>,
+    uri: Arc<str>,
     params: Vec<(String, String)>,
     host: Option<String>,
     scheme: &'static str,
@@ -65,9 +66,10 @@ pub(in crate::gateway) async fn serve(
             door::discard(request.into_body()).await;
             response
         }
-        Found::Api { served, params } => {
+        Found::Api { served, uri, params } => {
             let asked = Asked {
                 served: served.clone(),
+                uri,
                 params,
                 host,
                 scheme,
@@ -231,11 +233,13 @@ async fn understood(
         .get(CONTENT_TYPE)
         .map(|ty| String::from_utf8_lossy(ty.as_bytes()));
     let query = parts.uri.query();
-    let input = payload(&parts.method, content_type.as_deref(), query, body).await?;
+    let payload = payload(&parts.method, content_type.as_deref(), query, body).await?;
     let about = About {
         served: &asked.served,
+        route: &asked.uri,
         params: &asked.params,
         query: arguments(query)?,
+        payload: &payload,
         consumer,
         scheme: asked.scheme,
         host: asked.host.as_deref(),
@@ -246,7 +250,7 @@ async fn understood(
     let call = ApiCall {
         api: asked.served.name.clone(),
         function: asked.served.function.clone(),
-        input,
+        input: payload.json,
         http,
         timeout,
     };
