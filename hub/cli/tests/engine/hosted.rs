@@ -1,9 +1,10 @@
-//! What was written for other systems, as functions, unchanged: by `exec` and by event.
+//! What was written for other systems, as functions, unchanged: by `exec`, by event and through an API.
 
 use anyhow::Result;
 use serde_json::json;
 
 use crate::bench::Bench;
+use crate::by_api::{self, Caller};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_functions_framework_app_in_python_is_a_function() -> Result<()> {
@@ -78,7 +79,19 @@ def on_event(event):
         line.starts_with("happened.on-event ") && line.ends_with(" Bran"),
         "{run}"
     );
-    Ok(())
+
+    let path = bench.file("site/main.py", by_api::PYTHON)?;
+    bench
+        .function("site", language, &path, &["--handler", "site"])
+        .await?;
+    bench
+        .function("seen", language, &path, &["--handler", "on_event"])
+        .await?;
+    let caller = Caller::of(&bench, "site", "/site")?;
+    by_api::requests_pass(&caller).await?;
+    by_api::forms_are_read(&caller).await?;
+    by_api::answers_pass(&caller, "site").await?;
+    by_api::events_pass(&bench, "seen").await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -126,14 +139,27 @@ functions.cloudEvent('onEvent', (event) => ({ type: event.type, name: event.data
         json!({"type": "happened.on-event", "name": "Bran"}),
         "{run}"
     );
-    Ok(())
+
+    let path = bench.file("site/index.js", by_api::NODE)?;
+    bench
+        .function("site", language, &path, &["--handler", "site"])
+        .await?;
+    bench
+        .function("seen", language, &path, &["--handler", "onEvent"])
+        .await?;
+    let caller = Caller::of(&bench, "site", "/site")?;
+    by_api::requests_pass(&caller).await?;
+    by_api::answers_pass(&caller, "site").await?;
+    by_api::events_pass(&bench, "seen").await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lambda_handler_in_python_is_a_function() -> Result<()> {
     let bench = Bench::start().await?;
     let language = "lambda-python3";
-    if bench.image(language, "awslambdaric==4.2.2\n").await?.is_none() {
+    // Mangum reads what API Gateway sends, for web apps of the ASGI kind.
+    let manifest = "awslambdaric==4.2.2\nmangum==0.22.0\n";
+    if bench.image(language, manifest).await?.is_none() {
         return Ok(());
     }
     let app = r#"
@@ -173,5 +199,10 @@ def lambda_handler(event, context):
         json!({"greeting": "Hello, Arya", "function": "hello", "type": "happened.hello"}),
         "{run}"
     );
-    Ok(())
+
+    let path = bench.file("proxy/lambda_function.py", by_api::LAMBDA)?;
+    bench.function("proxy", language, &path, &[]).await?;
+    let web = ["--handler", "lambda_function.web"];
+    bench.function("web", language, &path, &web).await?;
+    by_api::proxy_events(&bench).await
 }

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod bench;
+mod by_api;
+mod examples;
 mod hosted;
 mod images;
 mod languages;
