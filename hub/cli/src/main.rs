@@ -89,6 +89,7 @@ async fn run(cli: Cli, inherited: dispatch_server::Inherited) -> anyhow::Result<
         Command::Cancel(args) => commands::cancel::run(args, &Session::open(global)?).await,
         Command::Emit(args) => commands::emit::run(args, &Session::open(global)?).await,
         Command::Unpark(args) => commands::unpark::run(args, &Session::open(global)?).await,
+        Command::Replay(args) => commands::replay::run(args, &Session::open(global)?).await,
         Command::Redrive(args) => commands::redrive::run(args, &Session::open(global)?).await,
         Command::RotateKey => commands::rotate_key::run(&Session::open(global)?).await,
         Command::Version(args) => commands::version::run(args, &Session::open(global)?).await,

@@ -2,8 +2,19 @@
 
 use std::fmt::Display;
 
-use chrono::{DateTime, Local, TimeZone, Utc};
+use chrono::{DateTime, Local, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
+
+/// A moment as people say it: so long ago (`5m`, `2h`), or a time of RFC 3339.
+pub(crate) fn moment(text: &str) -> Result<DateTime<Utc>, String> {
+    if let Ok(ago) = dispatch_contract::parse_duration(text) {
+        let ago = TimeDelta::from_std(ago).unwrap_or(TimeDelta::MAX);
+        return Ok(Utc::now().checked_sub_signed(ago).unwrap_or_default());
+    }
+    DateTime::parse_from_rfc3339(text)
+        .map(|time| time.to_utc())
+        .map_err(|_| "is neither a duration (5m, 2h) nor a time (2026-01-31T12:00:00Z)".to_owned())
+}
 
 /// `Sat Dec  8 16:16:24 JST 2018`, from Unix seconds.
 pub(crate) fn unix_date(seconds: i64) -> String {

@@ -83,7 +83,7 @@ pub(crate) struct Hub {
     pub(crate) bodies: Arc<Bodies>,
     /// How the configuration is read again.
     pub(crate) reload: Reload,
-    /// Held while dead letters are redriven.
+    /// Held while dead letters are redriven or events replayed.
     pub(crate) redrive: tokio::sync::Mutex<()>,
 }
 

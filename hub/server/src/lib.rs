@@ -26,6 +26,7 @@ mod quickstart;
 mod quotas;
 mod redrive;
 mod reload;
+mod replay;
 mod rest;
 mod serve;
 mod shutdown;

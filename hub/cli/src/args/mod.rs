@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     apply, backup, cancel, completion, context, create, cron, delete, dev, driver, edit, emit, exec, get,
-    journal, log, redrive, rerun, server, supervise, unpark, update, version,
+    journal, log, redrive, replay, rerun, server, supervise, unpark, update, version,
 };
 use global::Global;
 
@@ -63,6 +63,8 @@ pub(crate) enum Command {
     Emit(emit::Args),
     /// Deliver dead letters again
     Redrive(redrive::Args),
+    /// Deliver events once more that came before
+    Replay(replay::Args),
     /// Try keys again that wait because an event of theirs could not be delivered
     Unpark(unpark::Args),
     /// Give the hub's secrets a new key

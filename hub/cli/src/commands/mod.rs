@@ -19,6 +19,7 @@ pub(crate) mod get;
 pub(crate) mod journal;
 pub(crate) mod log;
 pub(crate) mod redrive;
+pub(crate) mod replay;
 pub(crate) mod rerun;
 pub(crate) mod rotate_key;
 pub(crate) mod server;

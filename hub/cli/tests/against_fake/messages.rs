@@ -292,6 +292,31 @@ async fn unpark_says_how_many_keys() {
 }
 
 #[tokio::test]
+async fn replay_goes_on_where_the_hub_stopped_and_says_how_many() {
+    let hub = FakeHub::start().await;
+    let answer = json!({"replayed": 2, "next": 9});
+    hub.answers("POST /v1/subscription/s/replay", 200, answer.clone());
+    hub.answers("POST /v1/api/a/replay", 200, answer);
+    let span = [
+        "--since",
+        "2026-01-31T12:00:00Z",
+        "--until",
+        "2026-02-01T12:00:00+01:00",
+    ];
+
+    let args = [&["replay", "s", "--limit", "6"][..], &span[..]].concat();
+    assert_eq!(hub.prints(&args).await, "replayed: 4\n");
+    let args = [&["replay", "--api", "a", "--limit", "2"][..], &span[..]].concat();
+    assert_eq!(hub.prints(&args).await, "replayed: 2\n");
+
+    let bodies: Vec<Value> = hub.asked().into_iter().map(|asked| asked.body).collect();
+    let body = |limit: u64| json!({"since": "2026-01-31T12:00:00.000Z", "until": "2026-02-01T11:00:00.000Z", "limit": limit});
+    let mut second = body(4);
+    second["after"] = json!(9);
+    assert_eq!(bodies, [body(6), second, body(2)]);
+}
+
+#[tokio::test]
 async fn redrive_says_how_many() {
     let hub = FakeHub::start().await;
     hub.answers(

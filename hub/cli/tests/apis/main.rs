@@ -7,6 +7,7 @@ mod graph;
 mod guards;
 mod published;
 mod refusals;
+mod replay;
 mod requests;
 
 use std::time::{Duration, Instant};

@@ -196,6 +196,36 @@ impl Functions {
         Ok(Arc::new(run))
     }
 
+    /// What an event targets that is a call of this function.
+    pub(crate) fn target(&self, organization: &str, function: &str) -> Result<SubscriptionId, ApiError> {
+        let known = self.callable(organization, function)?;
+        Ok(SubscriptionId(known.id))
+    }
+
+    /// The call of an event, for the function's own lane: as it was but for who waits. `None` when it is no call through
+    /// this API.
+    pub(crate) fn call_again(
+        &self,
+        event: &Event,
+        api: &str,
+        function: &str,
+    ) -> Result<Option<Event>, ApiError> {
+        if event.ty() != CALLED || event.source() != source_of(api) {
+            return Ok(None);
+        }
+        let data = event.data().map_or(&b"{}"[..], |data| data.bytes);
+        let data: ApiData =
+            serde_json::from_slice(data).map_err(|error| ApiError::internal(error.to_string()))?;
+        let call = ApiCall {
+            api: api.into(),
+            function: function.into(),
+            input: data.input,
+            http: data.http_context,
+            timeout: Duration::ZERO,
+        };
+        Ok(Some(stamp(event, &event_of(&call, false)?)?))
+    }
+
     fn callable(&self, organization: &str, function: &str) -> Result<Arc<Known>, ApiError> {
         let Some(known) = self.0.registry.get(organization, function) else {
             return Err(ApiError::not_found(format!("function {function} not found")));
@@ -225,6 +255,11 @@ fn new(organization: &Arc<str>, event: Event) -> NewEvent {
     }
 }
 
+/// Source of the calls through an API.
+fn source_of(api: &str) -> String {
+    format!("/dispatch/apis/{api}")
+}
+
 /// The event that is the call.
 fn event_of(call: &ApiCall, blocking: bool) -> Result<Event, ApiError> {
     let data = ApiData {
@@ -234,14 +269,10 @@ fn event_of(call: &ApiCall, blocking: bool) -> Result<Event, ApiError> {
         input: call.input.clone(),
     };
     let json = serde_json::to_vec(&data).map_err(|e| ApiError::bad_request(e.to_string()))?;
-    let event = Event::builder(
-        Uuid::new_v4().to_string(),
-        format!("/dispatch/apis/{}", call.api),
-        CALLED,
-    )
-    .subject(&*call.function)
-    .time(Utc::now())
-    .json(json)
-    .build()?;
+    let event = Event::builder(Uuid::new_v4().to_string(), source_of(&call.api), CALLED)
+        .subject(&*call.function)
+        .time(Utc::now())
+        .json(json)
+        .build()?;
     Ok(event)
 }

@@ -12,12 +12,14 @@ use super::error::ApiError;
 use super::organization::Organization;
 use super::tags::Tagged;
 use crate::hub::App;
+use crate::replay::{self, Replay, Replayed};
 
 /// The routes of this resource.
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list, add))
         .routes(routes!(get, update, delete))
+        .routes(routes!(replay))
 }
 
 /// Which APIs.
@@ -100,4 +102,18 @@ async fn delete(
     Path(name): Path<String>,
 ) -> Result<Json<Api>, ApiError> {
     Ok(Json(app.apis.delete(&organization, &name).await?))
+}
+
+/// Calls the function once more as it was called through the API before. Nobody waits: each call is a run.
+#[utoipa::path(post, path = "/v1/api/{api}/replay", tag = "api", operation_id = "replayAPI",
+    params(("api" = String, Path, description = "Name of the API")), request_body = Replay,
+    responses((status = 200, body = Replayed), (status = 400, body = dispatch_schemas::Error), (status = 404, body = dispatch_schemas::Error),
+        (status = 503, body = dispatch_schemas::Error)))]
+async fn replay(
+    State(app): State<App>,
+    Organization(organization): Organization,
+    Path(name): Path<String>,
+    Json(which): Json<Replay>,
+) -> Result<Json<Replayed>, ApiError> {
+    Ok(Json(replay::to_api(&app, &organization, &name, which).await?))
 }

@@ -14,6 +14,7 @@ use super::error::ApiError;
 use super::organization::Organization;
 use super::tags::Tagged;
 use crate::hub::App;
+use crate::replay::{self, Replay, Replayed};
 use crate::subscriptions::{shown, with_state};
 
 /// The routes of this resource.
@@ -22,6 +23,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(list, add))
         .routes(routes!(get, update, delete))
         .routes(routes!(unpark))
+        .routes(routes!(replay))
 }
 
 /// All subscriptions of the organization, without how their deliveries stand.
@@ -133,4 +135,22 @@ async fn unpark(
     let id = SubscriptionId(subscription.id);
     let unparked = app.router.unpark(id, which.key, which.skip).await.unwrap_or(0);
     Ok(Json(Unparked { unparked }))
+}
+
+/// Delivers events to the subscription once more that came before, by its filters as they are now.
+#[utoipa::path(post, path = "/v1/subscription/{subscriptionName}/replay", tag = "subscription",
+    operation_id = "replaySubscription",
+    params(("subscriptionName" = String, Path, description = "Name of the subscription")),
+    request_body = Replay,
+    responses((status = 200, body = Replayed), (status = 400, body = dispatch_schemas::Error), (status = 404, body = dispatch_schemas::Error),
+        (status = 503, body = dispatch_schemas::Error)))]
+async fn replay(
+    State(app): State<App>,
+    Organization(organization): Organization,
+    Path(name): Path<String>,
+    Json(which): Json<Replay>,
+) -> Result<Json<Replayed>, ApiError> {
+    Ok(Json(
+        replay::to_subscription(&app, &organization, &name, which).await?,
+    ))
 }

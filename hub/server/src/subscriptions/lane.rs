@@ -71,6 +71,15 @@ impl Sinks {
     }
 }
 
+/// What a subscription wants by its filters as they are now.
+pub(crate) fn filter_of(subscription: &Subscription) -> Result<Filter, Invalid> {
+    let now = FiltersFrom {
+        from: 1,
+        filters: subscription.all_filters(),
+    };
+    version(&now).map(|version| version.filter)
+}
+
 fn version(stored: &FiltersFrom) -> Result<FilterVersion, Invalid> {
     let filter = Filter::All(stored.filters.iter().map(filter).collect());
     filter

@@ -20,6 +20,8 @@ use crate::hub::{Foundation, Hub};
 use crate::rest::error::ApiError;
 use lane::Sinks;
 
+pub(crate) use lane::filter_of as filter;
+
 /// All subscriptions of the hub.
 pub(crate) struct Subscriptions {
     sinks: Sinks,

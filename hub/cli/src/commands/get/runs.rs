@@ -1,6 +1,5 @@
 //! `dispatch get runs`: the story of each call, listed or as it happens.
 
-use chrono::{DateTime, Utc};
 use clap::ValueEnum;
 use serde_json::Value;
 
@@ -12,7 +11,7 @@ use crate::out;
 use crate::output::Format;
 use crate::resource::{items, text};
 use crate::table::{Columns, Table};
-use crate::time::rfc3339_nano;
+use crate::time::{moment, rfc3339_nano};
 
 /// Runs the hub gives at once.
 const MAX_PAGE: usize = 1000;
@@ -121,16 +120,10 @@ async fn pages(route: Route, limit: Option<u32>, session: &Session) -> anyhow::R
 
 /// Unix seconds: so long ago, or a moment.
 fn since(text: &str) -> Result<i64, String> {
-    if let Ok(ago) = dispatch_contract::parse_duration(text) {
-        let ago = i64::try_from(ago.as_secs()).unwrap_or(i64::MAX);
-        return Ok(Utc::now().timestamp().saturating_sub(ago));
+    match text.parse() {
+        Ok(seconds) => Ok(seconds),
+        Err(_) => moment(text).map(|time| time.timestamp()),
     }
-    if let Ok(seconds) = text.parse() {
-        return Ok(seconds);
-    }
-    let time = DateTime::parse_from_rfc3339(text)
-        .map_err(|_| "is neither a duration (5m, 2h) nor a time (2026-01-31T12:00:00Z)".to_owned())?;
-    Ok(time.timestamp())
 }
 
 async fn follow(route: Route, session: &Session) -> anyhow::Result<()> {
