@@ -1,0 +1,84 @@
+//! What the end of a program means: its answer, its fault, its deadline or its bounds. Pure.
+
+use wasmtime::{Trap, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
+
+use crate::answer::Answer;
+use crate::memory::OutOfMemory;
+use crate::output::Said;
+
+/// Frames of a stack that are told.
+const FRAMES: usize = 20;
+
+/// How a program ended.
+pub(crate) struct Ending {
+    pub(crate) ended: wasmtime::Result<Result<(), ()>>,
+    /// Of its standard error.
+    pub(crate) last_lines: Vec<String>,
+}
+
+pub(crate) fn answer(ending: Ending, said: &Said, max_result: usize) -> Answer {
+    let Ending { ended, last_lines } = ending;
+    let code = match &ended {
+        Ok(Ok(())) => 0,
+        Ok(Err(())) => 1,
+        Err(error) => match error.downcast_ref::<I32Exit>() {
+            Some(I32Exit(code)) => *code,
+            None => return stopped(error, said, last_lines, max_result),
+        },
+    };
+    if said.too_long {
+        return Answer::too_long(&format!("more than {max_result}"), max_result);
+    }
+    match code {
+        0 => Answer::said(&said.text, max_result),
+        code => Answer::failed(
+            explained(&format!("the program failed (exit status: {code})"), &last_lines),
+            last_lines,
+        ),
+    }
+}
+
+/// It did not end by itself.
+fn stopped(error: &wasmtime::Error, said: &Said, last_lines: Vec<String>, max_result: usize) -> Answer {
+    if said.too_long {
+        return Answer::too_long(&format!("more than {max_result}"), max_result);
+    }
+    if let Some(out_of_memory) = error.downcast_ref::<OutOfMemory>() {
+        return Answer::ended(format!("the program was ended during the call: {out_of_memory}"));
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::Interrupt) => Answer::TimedOut,
+        Some(trap) => {
+            let trap = trap.to_string();
+            let trap = trap.strip_prefix("wasm trap: ").unwrap_or(&trap);
+            let text = explained(&format!("the program trapped ({trap})"), &last_lines);
+            Answer::failed(text, frames(error))
+        }
+        None => Answer::failed(
+            explained(&format!("the program was stopped ({:#})", error), &last_lines),
+            frames(error),
+        ),
+    }
+}
+
+fn explained(what: &str, last_lines: &[String]) -> String {
+    match last_lines.iter().rfind(|line| !line.trim().is_empty()) {
+        Some(line) => format!("{what}: {line}"),
+        None => what.to_owned(),
+    }
+}
+
+/// Where it was, innermost last.
+fn frames(error: &wasmtime::Error) -> Vec<String> {
+    let frames = error
+        .downcast_ref::<WasmBacktrace>()
+        .map_or(&[][..], WasmBacktrace::frames);
+    let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
+        Some(name) => format!("at {name}"),
+        None => format!("at function {}", frame.func_index()),
+    };
+    let mut named: Vec<String> = frames.iter().take(FRAMES).map(name).collect();
+    named.reverse();
+    named
+}
