@@ -115,9 +115,10 @@ impl Process {
     }
 
     async fn find(&self, runtime: &dyn runtime::Runtime) -> Result<Interpreter, String> {
+        let plugins = self.settings.plugins.as_deref();
         match self.found.get(runtime.name()) {
-            Some(found) => found.get_or_try_init(|| runtime.find()).await.cloned(),
-            None => runtime.find().await,
+            Some(found) => found.get_or_try_init(|| runtime.find(plugins)).await.cloned(),
+            None => runtime.find(plugins).await,
         }
     }
 
@@ -202,6 +203,7 @@ impl Process {
             cache: &self.cache,
             notes: &self.notes,
             limits: &limits,
+            bounds: function.bounds,
             concurrency: workers.concurrency,
         };
         let plan = tokio::select! {

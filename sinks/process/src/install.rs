@@ -73,7 +73,8 @@ impl Installer {
         }
         let runtime =
             runtime::named(language).ok_or_else(|| InstallError::Failed(runtime::unknown(language)))?;
-        let found = runtime.find().await.map_err(InstallError::Unavailable)?;
+        // None of those that take packages is a plugin.
+        let found = runtime.find(None).await.map_err(InstallError::Unavailable)?;
         let done = self.folder.join(name(language, &found.version, manifest));
         if tokio::fs::try_exists(&done).await.unwrap_or(false) {
             log.line(&format!("the same is installed already: {}", done.display()));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 use dispatch_contract::{ExposeSecret, FunctionError, FunctionErrorKind, Invocation, Logs};
@@ -39,17 +40,17 @@ pub(crate) fn loaded(answer: &[u8]) -> Result<(), String> {
     }
 }
 
-/// The frame of a call.
-pub(crate) fn call(invocation: &Invocation) -> Result<Vec<u8>, FunctionError> {
+/// The frame of a call; `left` is the time it has, for workers that can stop a call themselves.
+pub(crate) fn call(invocation: &Invocation, left: Duration) -> Result<Vec<u8>, FunctionError> {
     let mut frame = Frame::with_capacity(size_of(invocation));
-    write(invocation, frame.body())?;
+    write(invocation, Some(left), frame.body())?;
     frame.finish(MAX_CALL).ok_or_else(too_large)
 }
 
 /// The function message with the secrets in its context, for workers that take no frames.
 pub(crate) fn text(invocation: &Invocation) -> Result<Vec<u8>, FunctionError> {
     let mut text = Vec::with_capacity(size_of(invocation));
-    write(invocation, &mut text)?;
+    write(invocation, None, &mut text)?;
     match text.len() <= MAX_CALL {
         true => Ok(text),
         false => Err(too_large()),
@@ -60,12 +61,13 @@ fn size_of(invocation: &Invocation) -> usize {
     invocation.payload.len() + invocation.context.len() + 256
 }
 
-fn write(invocation: &Invocation, to: &mut Vec<u8>) -> Result<(), FunctionError> {
+fn write(invocation: &Invocation, left: Option<Duration>, to: &mut Vec<u8>) -> Result<(), FunctionError> {
     let context: BTreeMap<String, &RawValue> =
         serde_json::from_slice(&invocation.context).map_err(|e| invalid(format!("context: {e}")))?;
     let payload: &RawValue =
         serde_json::from_slice(&invocation.payload).map_err(|e| invalid(format!("payload: {e}")))?;
     let message = Message {
+        left: left.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
         context: Context {
             members: context,
             secrets: &invocation.secrets,
@@ -90,6 +92,9 @@ pub(crate) fn invalid(problem: String) -> FunctionError {
 
 #[derive(Serialize)]
 struct Message<'a> {
+    /// In milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left: Option<u64>,
     context: Context<'a>,
     payload: &'a RawValue,
 }
@@ -132,6 +137,8 @@ pub(crate) fn answer(text: &Bytes) -> Answer {
         logs: Option<Lines>,
         #[serde(default)]
         retire: bool,
+        #[serde(default)]
+        timeout: bool,
     }
     #[derive(Deserialize)]
     struct Failure {
@@ -180,6 +187,7 @@ pub(crate) fn answer(text: &Bytes) -> Answer {
             dropped: 0,
         }),
         retire: body.context.retire,
+        timed_out: body.context.timeout,
     }
 }
 
@@ -222,21 +230,23 @@ mod tests {
 
     #[test]
     fn a_call_carries_the_payload_as_it_came_and_only_the_given_secrets() {
-        let frame = call(&invocation(
-            r#"{"event":{"a":1.50},"secrets":{"x":"y"}}"#,
-            "[1.000]",
-        ))
-        .unwrap();
+        let invocation = invocation(r#"{"event":{"a":1.50},"secrets":{"x":"y"}}"#, "[1.000]");
+        let message =
+            r#""context":{"secrets":{"password":"OpenSesame"},"event":{"a":1.50}},"payload":[1.000]}"#;
+
+        let frame = call(&invocation, Duration::from_millis(1500)).unwrap();
         assert_eq!(
             std::str::from_utf8(&frame[4..]).unwrap(),
-            r#"{"context":{"secrets":{"password":"OpenSesame"},"event":{"a":1.50}},"payload":[1.000]}"#
+            format!("{{\"left\":1500,{message}")
         );
+        let text = text(&invocation).unwrap();
+        assert_eq!(std::str::from_utf8(&text).unwrap(), format!("{{{message}"));
     }
 
     #[test]
     fn what_is_no_json_is_an_input_error() {
         for (context, payload) in [("{}", "{"), ("[]", "1"), ("", "1"), ("{}", "")] {
-            let error = call(&invocation(context, payload)).unwrap_err();
+            let error = text(&invocation(context, payload)).unwrap_err();
             assert_eq!(error.kind, FunctionErrorKind::Input, "{context:?} {payload:?}");
         }
     }
@@ -245,8 +255,9 @@ mod tests {
     fn an_answer_is_a_payload_or_an_error() {
         let read = |text: &'static str| answer(&Bytes::from_static(text.as_bytes()));
         let ok = read(r#"{"context":{"error":null},"payload":{"a": 1}}"#);
-        assert_eq!(ok.result.unwrap(), r#"{"a": 1}"#);
+        assert_eq!(ok.result.as_ref().unwrap(), r#"{"a": 1}"#);
         assert_eq!(read(r#"{"context":{}}"#).result.unwrap(), "null");
+        assert!(!ok.timed_out && read(r#"{"context":{"timeout":true}}"#).timed_out);
         let failed = read(
             r#"{"context":{"error":{"type":"InputError","message":"m","stacktrace":["l"]},"retire":true},"payload":null}"#,
         );

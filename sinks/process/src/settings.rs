@@ -19,6 +19,8 @@ pub(crate) const MAX_CALL: usize = 16 * 1024 * 1024;
 pub struct Settings {
     /// Folder of the engine's own: revisions and sockets live below it. Emptied when the engine opens.
     pub folder: PathBuf,
+    /// Where executables of ours are looked for, after the folder of the running one and before `PATH`.
+    pub plugins: Option<PathBuf>,
     /// Workers of a revision that stay although nobody calls, where its function does not say.
     pub min_workers: usize,
     /// Workers a revision has at most; no function gets more.
@@ -92,6 +94,7 @@ impl Settings {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
             folder: folder.into(),
+            plugins: None,
             min_workers: 0,
             max_workers: (cores * 2).max(4),
             max_waiting: 256,

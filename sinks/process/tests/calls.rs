@@ -344,3 +344,22 @@ async fn runtimes_of_this_machine_are_told() {
         assert_eq!(reason, "no `pwsh` on PATH");
     }
 }
+
+#[tokio::test]
+async fn the_executable_for_webassembly_is_looked_for_among_the_plugins_and_one_that_is_missing_can_be_built()
+{
+    let wasm = |stage: Stage| async move { stage.engine.runtime("wasm").await.state };
+    if let RuntimeState::Missing { reason } = wasm(Stage::new()).await {
+        assert!(reason.contains("no `dispatch-wasm` beside the hub"), "{reason}");
+        assert!(
+            reason.ends_with("`cargo build --release -p dispatch-sink-wasm`"),
+            "{reason}"
+        );
+    }
+
+    let plugins = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("/bin/echo", plugins.path().join("dispatch-wasm")).unwrap();
+    let stage = Stage::with(|settings| settings.plugins = Some(plugins.path().to_owned()));
+    let found = wasm(stage).await;
+    assert!(matches!(found, RuntimeState::Ready { .. }), "{found:?}");
+}

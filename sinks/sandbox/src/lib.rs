@@ -23,7 +23,7 @@ mod sandbox;
 
 pub use cage::Cage;
 pub use machine::Machine;
-pub use places::{bubblewrap, executable};
+pub use places::{bubblewrap, executable, executable_named};
 pub use policy::{Network, Policy, Resources, Scratch};
 pub use protections::{Missing, Protections};
 pub use sandbox::{Sandbox, Wanted};

@@ -4,13 +4,18 @@ use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// `dispatch-sandbox`: beside the running executable, in `plugins`, then on `PATH`.
+/// `dispatch-sandbox`: where [`executable_named`] looks.
 pub fn executable(plugins: Option<&Path>) -> Option<PathBuf> {
+    executable_named(crate::EXECUTABLE, plugins)
+}
+
+/// An executable of ours: beside the running one, in `plugins`, then on `PATH`.
+pub fn executable_named(name: &str, plugins: Option<&Path>) -> Option<PathBuf> {
     let own = std::env::current_exe()
         .ok()
         .and_then(|exe| Some(exe.parent()?.to_owned()));
     let before = own.into_iter().chain(plugins.map(Path::to_owned));
-    find(crate::EXECUTABLE, before, std::env::var_os("PATH").as_deref())
+    find(name, before, std::env::var_os("PATH").as_deref())
 }
 
 /// `bwrap` on `PATH`.

@@ -10,3 +10,4 @@ mod images;
 mod languages;
 mod refused;
 mod sources;
+mod wasm;

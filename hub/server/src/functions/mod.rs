@@ -125,7 +125,10 @@ impl Functions {
             store: foundation.store.clone(),
             log: Arc::clone(&foundation.log),
             live: foundation.live.clone(),
-            engine: foundation.config.workers.settings(folder),
+            engine: Settings {
+                plugins: foundation.config.plugins.clone(),
+                ..foundation.config.workers.settings(folder)
+            },
             limits: foundation.limits.clone(),
             shutdown: foundation.shutdown.clone(),
             tasks: foundation.tasks.clone(),

@@ -25,7 +25,7 @@ impl Runtime for Clojure {
         "handler.clj"
     }
 
-    fn find(&self) -> BoxFuture<'_, Result<Interpreter, String>> {
+    fn find<'a>(&'a self, _: Option<&'a Path>) -> BoxFuture<'a, Result<Interpreter, String>> {
         find().boxed()
     }
 

@@ -29,7 +29,7 @@ impl Runtime for Exec {
         "handler"
     }
 
-    fn find(&self) -> BoxFuture<'_, Result<Interpreter, String>> {
+    fn find<'a>(&'a self, _: Option<&'a Path>) -> BoxFuture<'a, Result<Interpreter, String>> {
         any_program()
     }
 
@@ -82,7 +82,8 @@ fn prepare(site: &Site<'_>) -> Result<Plan, StartError> {
     })
 }
 
-fn only_file(source: &Path) -> Result<PathBuf, StartError> {
+/// The file of a function that has no other.
+pub(super) fn only_file(source: &Path) -> Result<PathBuf, StartError> {
     let file = std::fs::read_dir(source)
         .ok()
         .and_then(|mut all| all.next()?.ok());

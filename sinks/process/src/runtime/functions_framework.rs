@@ -30,7 +30,7 @@ impl Runtime for OnPython {
         "main.py"
     }
 
-    fn find(&self) -> BoxFuture<'_, Result<Interpreter, String>> {
+    fn find<'a>(&'a self, _: Option<&'a Path>) -> BoxFuture<'a, Result<Interpreter, String>> {
         python::find().boxed()
     }
 
@@ -56,7 +56,7 @@ impl Runtime for OnNode {
         "index.js"
     }
 
-    fn find(&self) -> BoxFuture<'_, Result<Interpreter, String>> {
+    fn find<'a>(&'a self, _: Option<&'a Path>) -> BoxFuture<'a, Result<Interpreter, String>> {
         node::find().boxed()
     }
 

@@ -23,7 +23,7 @@ impl Runtime for Java {
         "Handler.java"
     }
 
-    fn find(&self) -> BoxFuture<'_, Result<Interpreter, String>> {
+    fn find<'a>(&'a self, _: Option<&'a Path>) -> BoxFuture<'a, Result<Interpreter, String>> {
         jvm::find().boxed()
     }
 

@@ -30,7 +30,7 @@ impl Runtime for OnPython {
         "lambda_function.py"
     }
 
-    fn find(&self) -> BoxFuture<'_, Result<Interpreter, String>> {
+    fn find<'a>(&'a self, _: Option<&'a Path>) -> BoxFuture<'a, Result<Interpreter, String>> {
         python::find().boxed()
     }
 
@@ -52,7 +52,7 @@ impl Runtime for Provided {
         BOOTSTRAP
     }
 
-    fn find(&self) -> BoxFuture<'_, Result<Interpreter, String>> {
+    fn find<'a>(&'a self, _: Option<&'a Path>) -> BoxFuture<'a, Result<Interpreter, String>> {
         exec::any_program()
     }
 

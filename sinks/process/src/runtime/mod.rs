@@ -14,11 +14,13 @@ mod packages;
 mod powershell;
 mod program;
 mod python;
+mod wasm;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use dispatch_contract::SourceFile;
+use dispatch_contract::{Bounds, SourceFile};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::process::Command;
@@ -29,13 +31,14 @@ use crate::wire::Speech;
 use crate::worker::StartError;
 
 /// Every runtime of this engine.
-static ALL: [&dyn Runtime; 10] = [
+static ALL: [&dyn Runtime; 11] = [
     &python::Python,
     &node::Node,
     &java::Java,
     &clojure::Clojure,
     &powershell::PowerShell,
     &exec::Exec,
+    &wasm::Wasm,
     &functions_framework::OnPython,
     &functions_framework::OnNode,
     &lambda::OnPython,
@@ -50,8 +53,8 @@ pub(crate) trait Runtime: Send + Sync + 'static {
     /// The name of a source that is one file without a name.
     fn single_file(&self) -> &'static str;
 
-    /// Finds its program on this machine; `Err` names what is missing.
-    fn find(&self) -> BoxFuture<'_, Result<Interpreter, String>>;
+    /// Finds its program on this machine, those of ours among the `plugins` too; `Err` names what is missing.
+    fn find<'a>(&'a self, plugins: Option<&'a Path>) -> BoxFuture<'a, Result<Interpreter, String>>;
 
     /// Whether handler and files can belong together; the rest is found out by loading them.
     fn check(&self, source: &[SourceFile], handler: &str) -> Result<(), String> {
@@ -92,6 +95,8 @@ pub(crate) struct Site<'a> {
     /// Notes of living process groups, for tools.
     pub(crate) notes: &'a Path,
     pub(crate) limits: &'a Limits,
+    /// What one worker may use.
+    pub(crate) bounds: Bounds,
     /// Calls one worker may get at a time.
     pub(crate) concurrency: usize,
 }
@@ -109,6 +114,9 @@ pub(crate) struct Plan {
     pub(crate) handler: String,
     /// Whether the limit of address space applies: some programs reserve far more than they use.
     pub(crate) bounded_memory: bool,
+    /// How long after its deadline a call may go on before the worker is killed: zero, but for workers that stop a call
+    /// themselves and live on.
+    pub(crate) grace: Duration,
 }
 
 impl Plan {
@@ -121,6 +129,7 @@ impl Plan {
             speech: Speech::Frames,
             handler: handler.to_owned(),
             bounded_memory: false,
+            grace: Duration::ZERO,
         }
     }
 

@@ -21,7 +21,7 @@ impl Runtime for Node {
         "handler.js"
     }
 
-    fn find(&self) -> BoxFuture<'_, Result<Interpreter, String>> {
+    fn find<'a>(&'a self, _: Option<&'a Path>) -> BoxFuture<'a, Result<Interpreter, String>> {
         find().boxed()
     }
 

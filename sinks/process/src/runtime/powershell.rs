@@ -25,7 +25,7 @@ impl Runtime for PowerShell {
         "handler.ps1"
     }
 
-    fn find(&self) -> BoxFuture<'_, Result<Interpreter, String>> {
+    fn find<'a>(&'a self, _: Option<&'a Path>) -> BoxFuture<'a, Result<Interpreter, String>> {
         let [logo, profile, interactive] = QUIET;
         async move { python::two_lines("pwsh", &[logo, profile, interactive, "-Command", PROBE]).await }
             .boxed()

@@ -25,7 +25,7 @@ impl Runtime for Python {
         "handler.py"
     }
 
-    fn find(&self) -> BoxFuture<'_, Result<Interpreter, String>> {
+    fn find<'a>(&'a self, _: Option<&'a Path>) -> BoxFuture<'a, Result<Interpreter, String>> {
         find().boxed()
     }
 

@@ -7,6 +7,7 @@ use dispatch_contract::Invocation;
 use rustix::process::Pid;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::time::Instant;
 
 use super::frame::HEAD;
 use super::{Answer, GreetError, WireError};
@@ -40,8 +41,13 @@ impl Link {
         }
     }
 
-    pub(super) async fn call(&mut self, invocation: &Invocation) -> Result<Answer, WireError> {
-        let frame = match message::call(invocation) {
+    pub(super) async fn call(
+        &mut self,
+        invocation: &Invocation,
+        deadline: Instant,
+    ) -> Result<Answer, WireError> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let frame = match message::call(invocation, left) {
             Ok(frame) => frame,
             Err(error) => return Ok(Answer::failed(error)),
         };

@@ -212,11 +212,15 @@ fn crashed(status: StatusCode, headers: &HeaderMap) -> bool {
 fn function_message(status: StatusCode, body: &Bytes) -> Answer {
     let answer = message::answer(body);
     match (status.is_success(), answer.retire) {
-        (true, false) => answer,
+        (true, false) => Answer {
+            timed_out: false,
+            ..answer
+        },
         (true, true) => Answer {
             result: answer.result,
             logs: Logs::default(),
             retire: false,
+            timed_out: false,
         },
         (false, _) => Answer::failed(message::system(format!(
             "Server returned unexpected status code: {} - {}",

@@ -271,6 +271,7 @@ impl Office {
             result,
             logs: Logs::default(),
             retire: false,
+            timed_out: false,
         };
         // Whoever called may have given up meanwhile.
         drop(reply.send(answer));

@@ -67,6 +67,8 @@ pub(crate) struct Answer {
     pub(crate) logs: Logs,
     /// The worker takes no other call.
     pub(crate) retire: bool,
+    /// The worker stopped the call at its deadline; then there is no result.
+    pub(crate) timed_out: bool,
 }
 
 impl Answer {
@@ -76,6 +78,7 @@ impl Answer {
             result: Ok(result),
             logs: Logs::default(),
             retire: false,
+            timed_out: false,
         }
     }
 
@@ -85,6 +88,7 @@ impl Answer {
             result: Err(error),
             logs: Logs::default(),
             retire: false,
+            timed_out: false,
         }
     }
 }
@@ -169,7 +173,7 @@ impl Wire {
         deadline: Instant,
     ) -> Result<Answer, WireError> {
         match self {
-            Self::Frames(link) => link.call(invocation).await,
+            Self::Frames(link) => link.call(invocation, deadline).await,
             Self::Http(http) => http.call(invocation, deadline).await,
             Self::Lambda(lambda) => lambda.call(invocation, deadline).await,
         }

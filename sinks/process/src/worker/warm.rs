@@ -16,6 +16,8 @@ use crate::wire::{Answer, Door, GreetError, Http, Wire, WireError};
 pub(crate) struct Warm {
     wire: Wire,
     process: Process,
+    /// How long after its deadline a call may still be told to have been stopped.
+    grace: Duration,
 }
 
 impl Warm {
@@ -34,7 +36,11 @@ impl Warm {
         let why = match driven {
             Ok(Driven::Done(Ok(wire))) => {
                 process.settle();
-                return Ok(Self { wire, process });
+                return Ok(Self {
+                    wire,
+                    process,
+                    grace: launch.plan.grace,
+                });
             }
             Ok(Driven::Done(Err(GreetError::Refused(why)))) => why,
             Ok(Driven::Done(Err(GreetError::Lost(why)))) => {
@@ -56,10 +62,15 @@ impl Warm {
         let driven = tokio::select! {
             // First, because a flood of output would use up the task's budget before it is asked.
             biased;
-            () = sleep_until(deadline) => None,
+            () = sleep_until(deadline + self.grace) => None,
             driven = self.process.drive(&mut output, work) => Some(driven),
         };
-        let Answer { result, logs, retire } = match driven {
+        let Answer {
+            result,
+            logs,
+            retire,
+            timed_out,
+        } = match driven {
             Some(Driven::Done(Ok(answer))) => answer,
             Some(Driven::Done(Err(WireError::TooLong(length)))) => lost(message::too_long(length)),
             Some(Driven::Done(Err(WireError::Closed))) => {
@@ -83,7 +94,10 @@ impl Warm {
         }
         self.process.drain(&mut output);
         let logs = joined(logs, output.logs());
-        let result = result.map_err(|e| InvocationError::Function(self.wire.explained(e, &logs)));
+        let result = match timed_out {
+            true => Err(InvocationError::Timeout),
+            false => result.map_err(|e| InvocationError::Function(self.wire.explained(e, &logs))),
+        };
         Called {
             result,
             logs,

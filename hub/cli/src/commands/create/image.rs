@@ -13,7 +13,7 @@ pub(super) struct BaseImage {
     name: String,
     /// Container image it comes from
     image_url: String,
-    /// Language of its functions: python3, nodejs, java, clojure, powershell, exec, …
+    /// Language of its functions: python3, nodejs, java, clojure, powershell, exec, wasm, …
     #[arg(long, value_name = "LANG", default_value = "", hide_default_value = true)]
     language: String,
 }

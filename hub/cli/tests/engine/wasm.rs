@@ -1,0 +1,181 @@
+//! WebAssembly: the documentation's program by clang and wasi-libc, and how calls of such functions fail.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use dispatch_fixtures::wasm;
+use serde_json::json;
+
+use crate::bench::Bench;
+
+const DOCUMENTATION: &str = include_str!("../../../../docs/functions.md");
+/// What a function has.
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// How much later its call may end, with a command line and a machine that does other things.
+const AROUND: Duration = Duration::from_secs(6);
+
+/// Sleeps a minute in the hands of the host, which no deadline of the program's own ends.
+const SLEEPS: &str = r#"(module
+  (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "_start")
+    (i32.store (i32.const 16) (i32.const 1))
+    (i64.store (i32.const 24) (i64.const 60000000000))
+    (drop (call $poll (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128)))))"#;
+const LOOPS: &str =
+    r#"(module (memory (export "memory") 1) (func (export "_start") (loop $ever (br $ever))))"#;
+const TRAPS: &str = r#"(module (memory (export "memory") 1)
+  (func $divide (param i32) (result i32) (i32.div_u (i32.const 1) (local.get 0)))
+  (func (export "_start") (drop (call $divide (i32.const 0)))))"#;
+const GROWS: &str = r#"(module (memory (export "memory") 1)
+  (func (export "_start") (loop $more (drop (memory.grow (i32.const 16))) (br $more))))"#;
+
+fn written(bench: &Bench, name: &str, bytes: &[u8]) -> Result<String> {
+    let path = bench.hub.scratch().join(name);
+    std::fs::write(&path, bytes)?;
+    Ok(path.to_string_lossy().into_owned())
+}
+
+/// The documentation's C program, compiled.
+fn program(folder: &Path) -> Result<Option<Vec<u8>>> {
+    let text = DOCUMENTATION
+        .split_once("```c\n")
+        .and_then(|(_, rest)| rest.split_once("```"))
+        .context("docs/functions.md has a program in C")?;
+    let module = wasm::from_c(folder, "hello", text.0)?;
+    Ok(module.map(std::fs::read).transpose()?)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_documentations_program_runs_as_a_module_and_as_a_component() -> Result<()> {
+    let bench = Bench::start().await?;
+    let Some(module) = program(bench.hub.scratch())? else {
+        return Ok(());
+    };
+    if bench.image("wasm", "").await?.is_none() {
+        return Ok(());
+    }
+    let component = wasm::component(&module)?;
+    for (name, bytes) in [("module", module), ("component", component)] {
+        let path = written(&bench, &format!("{name}.wasm"), &bytes)?;
+        bench.function(name, "wasm", &path, &[]).await?;
+
+        let run = bench.exec(name, r#"{"name": "Jön"}"#, &[])?;
+        assert_eq!(
+            (&run["status"], &run["output"]),
+            (&json!("READY"), &json!({"greeting": "Hello, Jön"})),
+            "{run}"
+        );
+        assert_eq!(run["logs"]["stderr"], json!(["greeting Jön"]), "{run}");
+
+        let failed = bench.exec(name, "{}", &[])?;
+        assert_eq!(
+            (&failed["error"]["type"], &failed["error"]["message"]),
+            (&json!("InputError"), &json!("who?")),
+            "{failed}"
+        );
+
+        let run = bench.run_by_event(name, r#"{"name": "Ada"}"#).await?;
+        assert_eq!(run["output"], json!({"greeting": "Hello, Ada"}), "{run}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wasm_function_that_fails_ends_in_time_and_says_how() -> Result<()> {
+    let bench = Bench::start().await?;
+    if bench.image("wasm", "").await?.is_none() {
+        return Ok(());
+    }
+    let late = "Function execution exceeded the timeout";
+    let table = [
+        ("loops", LOOPS, "FunctionError", late),
+        ("sleeps", SLEEPS, "FunctionError", late),
+        (
+            "traps",
+            TRAPS,
+            "FunctionError",
+            "the program trapped (integer divide by zero)",
+        ),
+        (
+            "grows",
+            GROWS,
+            "SystemError",
+            "the program was ended during the call: it needs more memory than the 96 MiB it may have",
+        ),
+    ];
+
+    println!("| function | type | message | seconds |\n|---|---|---|---|");
+    for (name, text, ty, message) in table {
+        let path = written(&bench, &format!("{name}.wasm"), &wasm::from_text(text)?)?;
+        let flags = ["--timeout", "2000", "--memory", "128Mi"];
+        bench.function(name, "wasm", &path, &flags).await?;
+        for _ in 0..2 {
+            let began = Instant::now();
+            let run = bench.exec(name, "{}", &[])?;
+            let took = began.elapsed();
+            assert_eq!(
+                (&run["error"]["type"], &run["error"]["message"]),
+                (&json!(ty), &json!(message)),
+                "{run}"
+            );
+            ensure!(took < TIMEOUT + AROUND, "{name}: {took:?}");
+            println!("| {name} | {ty} | {message} | {:.1} |", took.as_secs_f64());
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_program_of_webassembly_is_an_error_with_one_reason() -> Result<()> {
+    let bench = Bench::start().await?;
+    if bench.image("wasm", "").await?.is_none() {
+        return Ok(());
+    }
+    let library = wasm::from_text(r#"(module (func (export "add")))"#)?;
+    let imports = r#"(module (import "env" "open_socket" (func)) (func (export "_start")))"#;
+    let table = [
+        (
+            "text",
+            b"print('hello')".to_vec(),
+            "",
+            "text.wasm is no WebAssembly",
+        ),
+        ("library", library, "", "exports no function `_start`"),
+        (
+            "imports",
+            wasm::from_text(imports)?,
+            "",
+            "imports what is not there: env.open_socket",
+        ),
+        (
+            "elsewhere",
+            wasm::from_text(LOOPS)?,
+            "other.wasm",
+            "there is no file other.wasm",
+        ),
+    ];
+    for (name, bytes, handler, wanted) in table {
+        let path = written(&bench, &format!("{name}.wasm"), &bytes)?;
+        let flags = match handler {
+            "" => vec![],
+            handler => vec!["--handler", handler],
+        };
+        let function = bench.tried(name, "wasm", &path, &flags).await?;
+        let reason = function["reason"][0].as_str().unwrap_or_default();
+        assert_eq!(function["status"], "ERROR", "{function}");
+        assert!(
+            reason.starts_with("Invalid function file or handler: ") && reason.contains(wanted),
+            "{name}: {reason}"
+        );
+    }
+
+    let manifest = bench.file("packages", "anything\n")?;
+    let more = ["create", "image", "more", "wasm", "--runtime-deps", &manifest];
+    bench.hub.ok(&more)?;
+    let image = bench.settled("image", "more").await?;
+    let reason = image["reason"].to_string();
+    assert!(reason.contains("images of wasm have no packages"), "{image}");
+    Ok(())
+}
