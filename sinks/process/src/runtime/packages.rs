@@ -64,6 +64,8 @@ pub(super) fn npm(manifest: &str, folder: &Path) -> Result<Command, InstallError
         "--no-audit",
         "--no-fund",
         "--no-progress",
+        // A connection that stalls is tried anew; else that would be after five minutes.
+        "--fetch-timeout=60000",
     ];
     command.args(quiet).arg("--prefix").arg(folder);
     Ok(command)
