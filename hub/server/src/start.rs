@@ -233,7 +233,7 @@ pub(crate) async fn begin(
     });
     Functions::start(&app).await;
     Images::start(&app).await;
-    let projection = tokio::spawn(project::run(app.clone(), cursor));
+    let projection = tokio::spawn(project::run(app.clone(), cursor, recovered.head));
     app.tasks.spawn(upkeep(app.clone()));
     let serving = Serving::default();
     serving.listen(

@@ -147,8 +147,9 @@ impl Functions {
         Ok(())
     }
 
-    /// The ends of these runs are in the journal.
-    pub(crate) async fn told(&self, runs: impl Iterator<Item = Uuid>) -> Result<(), StoreError> {
+    /// The ends of these runs are in the journal, and the read model has them.
+    pub(crate) async fn told(&self, runs: impl Iterator<Item = Uuid> + Clone) -> Result<(), StoreError> {
+        self.0.ongoing.told(runs.clone());
         let told: Vec<Uuid> = runs.filter(|name| self.0.cancelled.is_asked(*name)).collect();
         if told.is_empty() {
             return Ok(());

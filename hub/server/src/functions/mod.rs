@@ -83,6 +83,8 @@ struct Inner {
     reach: Reach,
     registry: Registry,
     ongoing: Ongoing,
+    /// Cancelled as soon as the read model knows every run that ended before the hub started.
+    caught_up: CancellationToken,
     cancelled: Cancelled,
     builds: Builds,
     permits: Semaphore,
@@ -150,6 +152,7 @@ impl Functions {
             reach: ground.reach,
             registry: Registry::default(),
             ongoing: Ongoing::default(),
+            caught_up: CancellationToken::new(),
             cancelled: Cancelled::default(),
             builds: Builds::new(ground.shutdown.clone(), ground.tasks.clone()),
             permits: Semaphore::new(DEPLOYS),

@@ -13,8 +13,9 @@ use uuid::Uuid;
 
 /// Runs kept in all; the oldest go first.
 const MAX_RUNS: usize = 10_000;
-/// Ended runs kept until the read model certainly has them.
+/// Ended runs kept in all, until the read model says that it has them.
 const MAX_ENDED: usize = 1000;
+/// One whose end the journal cannot tell is kept for as long.
 const ENDED_FOR: Duration = Duration::from_secs(30);
 
 /// The runs.
@@ -105,6 +106,16 @@ impl Ongoing {
             .filter(wanted)
             .map(|e| Arc::clone(&e.run))
             .collect()
+    }
+
+    /// The read model has these runs as they ended.
+    pub(super) fn told(&self, names: impl Iterator<Item = Uuid>) {
+        let mut state = self.state();
+        for name in names {
+            if state.runs.get(&name).is_some_and(|e| e.ended) {
+                state.forget(name);
+            }
+        }
     }
 
     /// Forgets the runs of a function.
@@ -228,6 +239,20 @@ mod tests {
         assert_eq!(ongoing.get("dispatch", name).unwrap().status, Some(Status::Ready));
         ongoing.forget_function(Uuid::nil());
         assert!(ongoing.get("dispatch", name).is_none());
+    }
+
+    #[test]
+    fn an_ended_run_leaves_when_the_read_model_has_it_and_not_before() {
+        let ongoing = Ongoing::default();
+        let (ended, tried_again) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        ongoing.ended(&organization(), run(1, Status::Ready));
+        ongoing.begun(&organization(), run(2, Status::Creating));
+        assert!(ongoing.get("dispatch", ended).is_some());
+
+        ongoing.told([ended, tried_again].into_iter());
+
+        assert!(ongoing.get("dispatch", ended).is_none());
+        assert!(ongoing.get("dispatch", tried_again).is_some());
     }
 
     #[test]

@@ -47,15 +47,17 @@ pub(crate) async fn cursor(store: &Store, head: Sequence) -> Result<Sequence, St
     Ok(0)
 }
 
-/// Follows the log until it is closed.
-pub(crate) async fn run(app: App, cursor: Sequence) {
+/// Follows the log until it is closed. `head` is what it held when the hub started.
+pub(crate) async fn run(app: App, cursor: Sequence, head: Sequence) {
     let mut follower = Follower {
         pages: pages(app.log.tail(cursor + 1)),
         gathered: Gathered::default(),
         seen: cursor,
         written: cursor,
+        owed: Some(head),
         app,
     };
+    follower.caught_up();
     while follower.step().await {}
     if timeout(LAST_WRITE, follower.write()).await.is_err() {
         tracing::debug!("the read models are left to the next start");
@@ -70,6 +72,8 @@ struct Follower {
     seen: Sequence,
     /// The last sequence written with its rows.
     written: Sequence,
+    /// Until what the log held at the start is written: its last sequence. Somebody may wait for it.
+    owed: Option<Sequence>,
 }
 
 impl Follower {
@@ -92,6 +96,9 @@ impl Follower {
                 },
                 () = sleep_until(until) => break,
             }
+            if self.owed.is_some_and(|head| self.seen >= head) {
+                break;
+            }
             if self.gathered.is_awaited() {
                 until = until.min(Instant::now() + GATHER_FOR);
             }
@@ -102,6 +109,13 @@ impl Follower {
         let floor = self.app.router.floor().min(self.written);
         self.app.journal.set_floor(floor);
         open
+    }
+
+    /// Says so once what the log held at the start is written.
+    fn caught_up(&mut self) {
+        if self.owed.take_if(|head| self.written >= *head).is_some() {
+            self.app.functions.caught_up();
+        }
     }
 
     /// Writes what was gathered, however often it takes.
@@ -131,6 +145,7 @@ impl Follower {
                         );
                     }
                     self.written = self.seen;
+                    self.caught_up();
                     return;
                 }
                 Err(StoreError::Closed) => return,

@@ -5,7 +5,7 @@ use std::time::Instant;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, event};
+use crate::support::{Hub, PATIENCE, config, event};
 use crate::{ECHO, create, exec, names, path, seeded, send, subscribe};
 
 #[tokio::test]
@@ -144,6 +144,30 @@ async fn a_run_that_waits_and_is_cancelled_is_never_made_also_after_a_restart() 
         "it was called once"
     );
     assert_eq!(hub.get("/v1/deadletters").await, json!([]));
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn a_run_that_ended_before_a_start_is_found_however_far_behind_the_read_model_was() {
+    let hub = seeded().await;
+    create(&hub, "echo", ECHO, json!({})).await;
+    let mut runs = Vec::new();
+    for n in 0..3 {
+        runs.push(exec(&hub, "echo", json!({"input": n, "blocking": true})).await);
+    }
+
+    // As a kill leaves it, at the worst.
+    let folder = hub.stop().await;
+    let data = config(folder.path()).data;
+    let store = dispatch_store::Store::open(&data).unwrap();
+    store.reset_read_models().await.unwrap();
+    store.close().await;
+    let hub = Hub::start_in(folder).await;
+
+    for run in &runs {
+        assert_eq!(hub.get(&path(run)).await["output"], run["output"]);
+    }
+    assert_eq!(hub.get("/v1/runs").await.as_array().unwrap().len(), 3);
     hub.stop().await;
 }
 

@@ -101,6 +101,8 @@ impl Stage {
         );
         functions.wire(router.clone(), images.clone()).await;
         images.wire(functions.engine()).await;
+        // No read model follows the journal here.
+        functions.caught_up();
         Self {
             functions,
             images,
