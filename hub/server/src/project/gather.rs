@@ -31,9 +31,10 @@ impl Gathered {
         self.runs.len() + self.dead_letters.len() + self.redriven.len() + self.types.len()
     }
 
-    /// Whether there are rows somebody may be waiting to see; how often a type came can wait.
+    /// Whether there are rows somebody may be waiting to see. Runs are seen in memory meanwhile, and how often a type
+    /// came can wait.
     pub(super) fn is_awaited(&self) -> bool {
-        !(self.runs.is_empty() && self.dead_letters.is_empty() && self.redriven.is_empty())
+        !(self.dead_letters.is_empty() && self.redriven.is_empty())
     }
 
     /// Takes in a page.
