@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use dispatch_contract::{InvocationError, InvocationResult};
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 use tokio::time::sleep;
 
 use super::{Idle, Job, Pool, failed};
@@ -147,7 +148,12 @@ impl Seat {
         job.reply
             .send(InvocationResult { result, logs })
             .unwrap_or_default();
-        usable
+        if !usable {
+            return false;
+        }
+        // Whoever called goes first.
+        yield_now().await;
+        worker.is_tidy()
     }
 
     fn not_started(&self, error: StartError) {

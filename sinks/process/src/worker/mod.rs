@@ -44,7 +44,7 @@ impl StartError {
 pub(crate) struct Called {
     pub(crate) result: Result<Bytes, InvocationError>,
     pub(crate) logs: Logs,
-    /// Whether the worker takes another call.
+    /// Whether the worker takes another call, if it is tidy.
     pub(crate) usable: bool,
 }
 
@@ -62,6 +62,15 @@ impl Worker {
         match self {
             Self::Warm(worker) => worker.call(invocation, deadline).await,
             Self::Once(launch) => once::call(launch, invocation, deadline).await,
+        }
+    }
+
+    /// Whether the last call left nothing running; if it did, everything is dead now, and so is the worker. To be asked
+    /// before the next call, and after whoever called was told: counting takes its time.
+    pub(crate) fn is_tidy(&mut self) -> bool {
+        match self {
+            Self::Warm(worker) => worker.is_tidy(),
+            Self::Once(_) => true,
         }
     }
 

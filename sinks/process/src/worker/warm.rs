@@ -88,7 +88,6 @@ impl Warm {
                 };
             }
         };
-        let retire = retire || self.process.has_strays();
         if retire {
             self.process.kill();
         }
@@ -103,6 +102,15 @@ impl Warm {
             logs,
             usable: !retire,
         }
+    }
+
+    /// Whether the last call left nothing running. Else the group is dead.
+    pub(super) fn is_tidy(&mut self) -> bool {
+        let strays = self.process.has_strays();
+        if strays {
+            self.process.kill();
+        }
+        !strays
     }
 
     /// The wire, where several calls may be on it at a time.
