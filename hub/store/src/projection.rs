@@ -1,6 +1,7 @@
 //! One step of a read model: rows and the cursor they lead to, in one transaction.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use dispatch_contract::Sequence;
 use rusqlite::Connection;
@@ -40,8 +41,8 @@ pub struct Applied {
 impl Store {
     /// Writes the rows and moves the cursor, all or nothing. A projection whose cursor is not beyond the stored
     /// one was applied before and changes nothing, so a step may be repeated after a crash.
-    pub async fn apply(&self, projection: Projection) -> Result<Applied, StoreError> {
-        let limits = self.limits;
+    pub async fn apply(&self, projection: impl Into<Arc<Projection>>) -> Result<Applied, StoreError> {
+        let (limits, projection) = (self.limits, projection.into());
         let work = move |connection: &mut Connection| {
             let transaction = connection.transaction()?;
             if projection.cursor <= cursor(&transaction, &projection.cursor_name)? {

@@ -124,14 +124,14 @@ impl Follower {
             return;
         }
         let mut wait = FIRST_WAIT;
-        let projection = Projection {
+        let projection = Arc::new(Projection {
             cursor_name: CURSOR.to_owned(),
             cursor: self.seen,
             ..std::mem::take(&mut self.gathered).into_projection()
-        };
+        });
         let runs = || projection.runs.iter().map(|row| row.run.name);
         loop {
-            match self.app.store.apply(projection.clone()).await {
+            match self.app.store.apply(Arc::clone(&projection)).await {
                 Ok(applied) => {
                     metrics::runs_forgotten("count", applied.runs_dropped);
                     if let Err(error) = self.app.functions.told(runs()).await {
