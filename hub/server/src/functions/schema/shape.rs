@@ -4,13 +4,17 @@
 //! grains of sand. So references are counted as often as they are followed ([`Shape::weight`]), and those that lead back
 //! to where they stand ([`Shape::recursions`]) apart: what they cost depends on how deep an input is.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ptr::from_ref;
 
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 /// Keywords that name another schema.
 const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
+/// The plain one of them; which document the others mean depends on the way that led to them.
+const PLAIN: &str = "$ref";
 /// Where schemas stand that are followed only by name.
 const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
 /// Keywords whose members have names of the author's own.
@@ -24,6 +28,8 @@ const MAPS: [&str; 6] = [
 ];
 /// Schemas that are named; with more a schema is too heavy whatever is in them.
 const MOST_NAMED: usize = 2000;
+/// The same of references, each as often as there are schemas it may mean.
+const MOST_REFERENCES: usize = 20_000;
 
 /// How large a schema is in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +43,7 @@ pub(super) struct Shape {
 impl Shape {
     pub(super) fn of(schema: &Value) -> Self {
         let mut graph = Graph::default();
-        graph.name(schema, String::new(), String::new());
+        graph.take(schema, None);
         if !graph.follow(schema) {
             return Self {
                 weight: u64::MAX,
@@ -58,66 +64,92 @@ impl Shape {
     }
 }
 
-/// The whole schema and every one that is named, by which name others.
+/// A schema that others can name by its identifier, and the whole one.
+#[derive(Debug)]
+struct Document<'a> {
+    schema: &'a Value,
+    /// The one it stands in.
+    around: Option<usize>,
+}
+
+/// The whole schema and every one that is named, by which name others. Values are known by where they are in memory:
+/// their paths may be long and many.
+///
+/// Drafts differ in what an identifier is (`id`, `$id`, one beside a `$ref`) and what is relative to it. Here
+/// everything is one and a reference means whatever it may mean in any draft: that only makes a schema heavier.
 #[derive(Debug, Default)]
-struct Graph {
-    /// Identifiers (`$id`) and anchors, and where they stand.
-    names: HashMap<String, String>,
-    /// Places, and their index in the lists below.
-    places: HashMap<String, usize>,
+struct Graph<'a> {
+    documents: Vec<Document<'a>>,
+    /// Documents by the last part of their identifiers.
+    identified: HashMap<Cow<'a, str>, Vec<usize>>,
+    /// Of each object, the document it belongs to.
+    within: HashMap<*const Value, usize>,
+    /// Schemas with a name within their document.
+    anchors: HashMap<(usize, &'a str), &'a Value>,
+    /// Schemas that are followed, and their index in the lists below.
+    places: HashMap<*const Value, usize>,
     sizes: Vec<u64>,
     /// For each, the named ones, as often as they are.
     named: Vec<Vec<usize>>,
     weights: Vec<Option<u64>>,
 }
 
-impl Graph {
-    /// Finds what can be named. `base` is the place of the document this belongs to.
-    fn name(&mut self, schema: &Value, place: String, base: String) {
+impl<'a> Graph<'a> {
+    /// Finds what can be named. `document` is the one this belongs to; the whole is one in any case.
+    fn take(&mut self, schema: &'a Value, document: Option<usize>) {
         let text = |key: &str| schema.get(key).and_then(Value::as_str);
-        let id = text("$id")
-            .or_else(|| text("id"))
-            .filter(|id| !id.starts_with('#'));
-        let base = match id {
-            Some(id) => {
-                self.names
-                    .insert(id.trim_end_matches('#').to_owned(), place.clone());
-                place.clone()
+        let said = || [text("$id"), text("id")].into_iter().flatten();
+        let ids: Vec<&str> = said().filter(|id| !id.starts_with('#')).collect();
+        let own = match document {
+            Some(document) if ids.is_empty() => document,
+            around => {
+                self.documents.push(Document { schema, around });
+                self.documents.len() - 1
             }
-            None => base,
         };
-        let old = text("$id")
-            .or_else(|| text("id"))
-            .and_then(|id| id.strip_prefix('#'));
-        for anchor in [text("$anchor"), text("$dynamicAnchor"), old]
+        for id in ids {
+            let id = id.split_once('#').map_or(id, |(id, _)| id);
+            let known = self.identified.entry(last_part(id)).or_default();
+            if known.last() != Some(&own) {
+                known.push(own);
+            }
+        }
+        let old = said().filter_map(|id| id.strip_prefix('#'));
+        for anchor in [text("$anchor"), text("$dynamicAnchor")]
             .into_iter()
             .flatten()
+            .chain(old)
         {
-            self.names.insert(format!("{base}#{anchor}"), place.clone());
+            self.anchors.insert((own, anchor), schema);
         }
-        for (key, value) in children(schema) {
-            self.name(value, format!("{place}/{key}"), base.clone());
+        if schema.is_object() {
+            self.within.insert(from_ref(schema), own);
+        }
+        for (_, value) in children(schema) {
+            self.take(value, Some(own));
         }
     }
 
     /// Counts the schema and every one that it names, directly or not; `false` when they are too many.
-    fn follow(&mut self, root: &Value) -> bool {
-        let mut open = vec![(String::new(), String::new())];
-        self.index(&open[0].0.clone());
-        while let Some((place, base)) = open.pop() {
-            let Some(schema) = root.pointer(&place) else {
-                continue;
-            };
+    fn follow(&mut self, root: &'a Value) -> bool {
+        let mut references = 0;
+        let mut open = vec![root];
+        self.index(root);
+        while let Some(schema) = open.pop() {
             let mut found = Vec::new();
-            let size = self.count(schema, &base, Part::Whole, &mut found);
-            let at = self.index(&place);
+            let size = self.count(schema, Part::Schema, &mut found);
+            references += found.len();
+            if references > MOST_REFERENCES {
+                return false;
+            }
+            let at = self.index(schema);
             self.sizes[at] = size;
-            for (target, base) in found {
-                let known = self.places.contains_key(&target);
-                let to = self.index(&target);
+            for target in found {
+                let known = self.places.contains_key(&from_ref(target));
+                let to = self.index(target);
                 self.named[at].push(to);
                 if !known {
-                    open.push((target, base));
+                    open.push(target);
                 }
             }
             if self.sizes.len() > MOST_NAMED {
@@ -127,62 +159,67 @@ impl Graph {
         true
     }
 
-    fn index(&mut self, place: &str) -> usize {
-        if let Some(at) = self.places.get(place) {
+    fn index(&mut self, schema: &'a Value) -> usize {
+        if let Some(at) = self.places.get(&from_ref(schema)) {
             return *at;
         }
         let at = self.sizes.len();
-        self.places.insert(place.to_owned(), at);
+        self.places.insert(schema, at);
         self.sizes.push(0);
         self.named.push(Vec::new());
         self.weights.push(None);
         at
     }
 
-    /// The values of a schema, and in `found` what it names: the place, and that of its document.
-    fn count(&self, schema: &Value, base: &str, part: Part, found: &mut Vec<(String, String)>) -> u64 {
-        let id = schema
-            .get("$id")
-            .or_else(|| schema.get("id"))
-            .and_then(Value::as_str);
-        let own = id
-            .filter(|_| part == Part::Schema)
-            .and_then(|id| self.names.get(id.trim_end_matches('#')));
-        let base = own.map_or(base, String::as_str);
+    /// The values of a schema, and in `found` the schemas it names; no more of them than are needed to see that they are
+    /// too many.
+    fn count(&self, schema: &'a Value, part: Part, found: &mut Vec<&'a Value>) -> u64 {
         let is_map = part == Part::Map;
         if let (Value::Object(members), false) = (schema, is_map) {
-            let names = REFERENCES.iter().filter_map(|key| members.get(*key)?.as_str());
-            found.extend(names.filter_map(|name| self.resolve(name, base)));
+            for key in REFERENCES {
+                if let Some(name) = members.get(key).and_then(Value::as_str)
+                    && found.len() <= MOST_REFERENCES
+                {
+                    self.resolve(name, key, schema, found);
+                }
+            }
         }
-        let followed = children(schema).filter(|(key, _)| is_map || !DEFINITIONS.contains(&key.as_str()));
+        let followed = children(schema).filter(|(key, _)| is_map || !DEFINITIONS.contains(key));
         let inner = followed.map(|(key, value)| {
-            let part = match !is_map && MAPS.contains(&key.as_str()) {
+            let part = match !is_map && MAPS.contains(&key) {
                 true => Part::Map,
                 false => Part::Schema,
             };
-            self.count(value, base, part, found)
+            self.count(value, part, found)
         });
         1 + inner.sum::<u64>()
     }
 
-    /// Where a name leads to: `#/$defs/a`, `#anchor`, `https://example.org/other#/x`, `other`.
-    fn resolve(&self, name: &str, base: &str) -> Option<(String, String)> {
+    /// Where a name may lead to: `#/$defs/a`, `#anchor`, `https://example.org/other#/x`, `other`.
+    fn resolve(&self, name: &str, key: &str, said_in: &'a Value, found: &mut Vec<&'a Value>) {
         let (document, fragment) = name.split_once('#').unwrap_or((name, ""));
-        let base = match document {
-            "" => base.to_owned(),
-            document => {
-                let of = |(id, _): &(&String, &String)| {
-                    id.as_str() == document || id.ends_with(&format!("/{document}"))
-                };
-                self.names.iter().find(of)?.1.clone()
-            }
+        let all = || (0..self.documents.len()).collect();
+        let documents: Vec<usize> = match &*last_part(document) {
+            _ if key != PLAIN => all(),
+            "" if document.is_empty() => self.around(said_in),
+            "" | "." | ".." => all(),
+            query if query.starts_with('?') => all(),
+            last => self.identified.get(last).cloned().unwrap_or_default(),
         };
         let fragment = percent_decode_str(fragment).decode_utf8_lossy();
-        let place = match fragment.starts_with('/') || fragment.is_empty() {
-            true => format!("{base}{fragment}"),
-            false => self.names.get(&format!("{base}#{fragment}"))?.clone(),
-        };
-        Some((place, base))
+        let targets = documents.into_iter().filter_map(|document| {
+            match fragment.starts_with('/') || fragment.is_empty() {
+                true => self.documents[document].schema.pointer(&fragment),
+                false => self.anchors.get(&(document, &*fragment)).copied(),
+            }
+        });
+        found.extend(targets);
+    }
+
+    /// The documents that a schema stands in, the nearest first.
+    fn around(&self, schema: &Value) -> Vec<usize> {
+        let nearest = self.within.get(&from_ref(schema)).copied();
+        std::iter::successors(nearest, |document| self.documents[*document].around).collect()
     }
 
     /// Takes out the references that lead back to where they stand; how many.
@@ -226,25 +263,23 @@ impl Graph {
 /// What a value of a schema is taken for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
-    /// The schema that was named, whose document is known.
-    Whole,
-    /// One within it; all that is no schema is taken for one as well, which only makes it heavier.
+    /// A schema; all that is none is taken for one as well, which only makes it heavier.
     Schema,
     /// Schemas by names of the author's own.
     Map,
 }
 
-/// What a schema holds that may be schemas, under keys as pointers write them.
-fn children(schema: &Value) -> Box<dyn Iterator<Item = (String, &Value)> + '_> {
-    let escaped = |key: &str| key.replace('~', "~0").replace('/', "~1");
+/// What follows the last slash of an identifier, as it is meant.
+fn last_part(id: &str) -> Cow<'_, str> {
+    let last = id.rsplit_once('/').map_or(id, |(_, last)| last);
+    percent_decode_str(last).decode_utf8_lossy()
+}
+
+/// What a schema holds that may be schemas, under their keys.
+fn children(schema: &Value) -> Box<dyn Iterator<Item = (&str, &Value)> + '_> {
     match schema {
-        Value::Object(members) => Box::new(members.iter().map(move |(key, value)| (escaped(key), value))),
-        Value::Array(items) => Box::new(
-            items
-                .iter()
-                .enumerate()
-                .map(|(at, value)| (at.to_string(), value)),
-        ),
+        Value::Object(members) => Box::new(members.iter().map(|(key, value)| (key.as_str(), value))),
+        Value::Array(items) => Box::new(items.iter().map(|value| ("", value))),
         _ => Box::new(std::iter::empty()),
     }
 }
@@ -297,13 +332,62 @@ mod tests {
             |n| json!({"$id": format!("https://example.org/d{n}")}),
         );
         let inside = json!({"properties": {"$defs": pointer.clone()}});
-        for schema in [pointer, whole, anchor, id, inside] {
+        // A document of its own, whose references are its own, but named from outside by its place.
+        let by_place = json!({"$ref": "#/$defs/own", "$defs": {"own": pointer.clone()}});
+        // Identifiers in some drafts only; beside a `$ref` in some not even that.
+        let old_id = chain(
+            |n| json!(format!("#/$defs/d{n}")),
+            |n| json!({"id": format!("x{n}")}),
+        );
+        let mut beside = chain(|n| json!(format!("#/$defs/d{n}")), |_| json!({}));
+        for n in 0..40 {
+            let link = json!({"$id": format!("x{n}"), "$ref": format!("#/$defs/d{}", n + 1)});
+            beside["$defs"][format!("d{n}")] = json!({"allOf": [link, link]});
+        }
+        let relative = chain(
+            |n| json!(format!("https://example.org/d{n}")),
+            |n| json!({"$id": format!("d{n}")}),
+        );
+        let nobodys = chain(|n| json!(format!("json-schema:///#/$defs/d{n}")), |_| json!({}));
+        let dynamic = {
+            let mut definitions = serde_json::Map::new();
+            for n in 0..=40 {
+                let next = json!({"$dynamicRef": format!("#a{}", n + 1)});
+                let one = json!({"$dynamicAnchor": format!("a{n}"), "allOf": [next, next]});
+                definitions.insert(format!("d{n}"), one);
+            }
+            json!({"$dynamicRef": "#a0", "$defs": definitions})
+        };
+        for schema in [
+            pointer, whole, anchor, id, inside, by_place, old_id, beside, relative, nobodys, dynamic,
+        ] {
             let Shape { weight, recursions } = Shape::of(&schema);
             assert!(
                 weight > 1 << 40 && recursions == 0,
                 "{weight} {recursions}: {schema}"
             );
         }
+    }
+
+    #[test]
+    fn finding_out_what_a_schema_weighs_costs_little_whatever_it_is() {
+        let began = std::time::Instant::now();
+        // Many identifiers below a long key, and many names that are almost theirs.
+        let (mut ids, mut names) = (serde_json::Map::new(), Vec::new());
+        for n in 0..7000 {
+            ids.insert(format!("a{n}"), json!({"$id": format!("x{n}")}));
+            names.push(json!({"$ref": format!("y{n}")}));
+        }
+        let many = json!({"k".repeat(100_000): ids, "allOf": names});
+        let same = json!({
+            "$defs": (0..7000).map(|_| json!({"$id": "x/y"})).collect::<Vec<_>>(),
+            "allOf": (0..7000).map(|_| json!({"$ref": "y"})).collect::<Vec<_>>(),
+        });
+
+        assert!(Shape::of(&many).weight < u64::MAX);
+        assert_eq!(Shape::of(&same).weight, u64::MAX, "each may be any of them");
+        let took = began.elapsed();
+        assert!(took < std::time::Duration::from_secs(10), "{took:?}");
     }
 
     #[test]
