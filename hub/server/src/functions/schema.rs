@@ -6,19 +6,25 @@
 //! rules, never the values: they end in reasons of dead letters.
 //!
 //! Whoever writes a schema must not be able to stop the hub with it: what checking can cost is bounded by what the
-//! schema is (`shape.rs`) and by how much of what is wrong is told.
+//! schema is (`shape.rs`), by how large the value is and by how much of what is wrong is told. What takes a while is
+//! checked on a thread of its own, a few at once.
 
+mod extent;
 mod shape;
 #[cfg(test)]
 mod suite;
 
 use std::fmt;
+use std::sync::Arc;
 
 use dispatch_contract::{FunctionError, FunctionErrorKind, InvocationError};
 use dispatch_schemas::Function;
 use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 
+use self::extent::Extent;
 use self::shape::Shape;
 
 /// How schemas name their draft.
@@ -36,6 +42,12 @@ const MAX_BYTES: usize = 256 * 1024;
 const MAX_BACKTRACKS: usize = 20_000;
 /// Checks of one value, references followed.
 const MAX_WEIGHT: u64 = 100_000;
+/// Checks of all values of a payload, if each were checked against the whole schema: a few seconds.
+const MAX_CHECKS: u64 = 1_000_000_000;
+/// The same of the bytes of a payload, up to which the caller's thread can wait for it: some milliseconds.
+const AT_ONCE: u64 = 1 << 22;
+/// Checks that take longer, at once.
+const MAX_LONG: usize = 4;
 /// How often one value may be looked at to tell what is wrong with it.
 const MAX_VISITS: u64 = 10_000;
 /// Bytes of a payload above which only the first problem is looked for.
@@ -52,7 +64,9 @@ pub(super) struct Schemas {
 }
 
 /// A schema, or why it is none: then nothing fits it.
-type Compiled = Result<Box<Schema>, BadSchema>;
+type Compiled = Result<Arc<Schema>, BadSchema>;
+
+static LONG: Semaphore = Semaphore::const_new(MAX_LONG);
 
 /// A schema that can be checked against.
 #[derive(Debug)]
@@ -88,18 +102,14 @@ impl Schemas {
     }
 
     /// Whether a payload may go in.
-    pub(super) fn input(&self, payload: &[u8]) -> Result<(), InvocationError> {
-        fits(self.input.as_ref(), payload, FunctionErrorKind::Input, "Input")
+    pub(super) async fn input(&self, payload: &[u8]) -> Result<(), InvocationError> {
+        checked(self.input.as_ref(), payload, FunctionErrorKind::Input, "Input").await
     }
 
     /// Whether a payload may come out.
-    pub(super) fn output(&self, payload: &[u8]) -> Result<(), InvocationError> {
-        fits(
-            self.output.as_ref(),
-            payload,
-            FunctionErrorKind::Function,
-            "Output",
-        )
+    pub(super) async fn output(&self, payload: &[u8]) -> Result<(), InvocationError> {
+        let fault = FunctionErrorKind::Function;
+        checked(self.output.as_ref(), payload, fault, "Output").await
     }
 }
 
@@ -112,7 +122,7 @@ fn compiled(field: &'static str, schema: Option<&Value>) -> Option<Compiled> {
     let schema = schema.filter(|schema| !empty(schema))?;
     Some(
         compile(schema)
-            .map(Box::new)
+            .map(Arc::new)
             .map_err(|problem| BadSchema { field, problem }),
     )
 }
@@ -147,19 +157,50 @@ fn compile(schema: &Value) -> Result<Schema, String> {
     built.map(|validator| Schema { validator, shape })
 }
 
+/// As [`fits`], off the caller's thread where it may take a while.
+async fn checked(
+    schema: Option<&Compiled>,
+    payload: &[u8],
+    fault: FunctionErrorKind,
+    what: &'static str,
+) -> Result<(), InvocationError> {
+    let weight = match schema {
+        Some(Ok(schema)) => schema.shape.weight,
+        Some(Err(_)) | None => 0,
+    };
+    if weight.saturating_mul(payload.len() as u64) <= AT_ONCE {
+        return fits(schema, payload, fault, what);
+    }
+    let turn = LONG.acquire().await;
+    let (schema, payload) = (schema.cloned(), payload.to_vec());
+    // Nothing ends it early: it keeps its turn also when nobody waits for it any more.
+    let told = spawn_blocking(move || {
+        let told = fits(schema.as_ref(), &payload, fault, what);
+        drop(turn);
+        told
+    });
+    told.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a payload cannot be checked");
+        let text = format!("{what} cannot be checked against schema");
+        Err(failure(FunctionErrorKind::System, text))
+    })
+}
+
+fn failure(kind: FunctionErrorKind, message: String) -> InvocationError {
+    InvocationError::Function(FunctionError {
+        kind,
+        message,
+        stacktrace: Vec::new(),
+    })
+}
+
 fn fits(
     schema: Option<&Compiled>,
     payload: &[u8],
     fault: FunctionErrorKind,
     what: &str,
 ) -> Result<(), InvocationError> {
-    let failed = |kind, message| {
-        Err(InvocationError::Function(FunctionError {
-            kind,
-            message,
-            stacktrace: Vec::new(),
-        }))
-    };
+    let failed = |kind, message| Err(failure(kind, message));
     let Schema { validator, shape } = match schema {
         None => return Ok(()),
         Some(Ok(schema)) => &**schema,
@@ -170,12 +211,18 @@ fn fits(
     let Ok(payload) = serde_json::from_slice::<Value>(payload) else {
         return Ok(());
     };
+    let start = format!("{what} invalid against schema: ");
+    let extent = Extent::of(&payload);
+    if extent.values.saturating_mul(shape.weight) > MAX_CHECKS {
+        let (values, weight) = (extent.values, shape.weight);
+        let text = format!("too large for it: {values} values, of which each may need {weight} checks");
+        return failed(fault, format!("{start}{text}"));
+    }
     // This remembers what it has seen of a value that it meets again; telling what is wrong does not.
     if validator.is_valid(&payload) {
         return Ok(());
     }
-    let start = format!("{what} invalid against schema: ");
-    if shape.visits(depth(&payload)) > MAX_VISITS {
+    if shape.visits(extent.depth) > MAX_VISITS {
         let text = "where is not told: the schema leads back to itself and this is too deep";
         return failed(fault, format!("{start}{text}"));
     }
@@ -203,15 +250,6 @@ fn problems(validator: &Validator, payload: &Value) -> String {
         problems.push(format!("and {more} more"));
     }
     problems.join("; ")
-}
-
-/// Lists and objects within each other.
-fn depth(value: &Value) -> usize {
-    match value {
-        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or_default(),
-        Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or_default(),
-        _ => 0,
-    }
 }
 
 /// Where, and which rule is broken; not by what.
@@ -247,17 +285,17 @@ mod tests {
         }
     }
 
-    #[test]
-    fn an_input_that_does_not_fit_is_the_caller_s_fault_and_an_output_the_function_s() {
+    #[tokio::test]
+    async fn an_input_that_does_not_fit_is_the_caller_s_fault_and_an_output_the_function_s() {
         let person = schemas(
             json!({"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}}),
         );
-        person.input(br#"{"name": "Jon"}"#).unwrap();
-        person.output(br#""fine""#).unwrap();
+        person.input(br#"{"name": "Jon"}"#).await.unwrap();
+        person.output(br#""fine""#).await.unwrap();
 
-        let (kind, missing) = message(person.input(b"{}"));
-        let (_, wrong) = message(person.input(br#"{"name": 471147}"#));
-        let (of_output, output) = message(person.output(b"1"));
+        let (kind, missing) = message(person.input(b"{}").await);
+        let (_, wrong) = message(person.input(br#"{"name": 471147}"#).await);
+        let (of_output, output) = message(person.output(b"1").await);
 
         assert_eq!(
             (kind, of_output),
@@ -269,8 +307,8 @@ mod tests {
         assert!(output.starts_with("Output invalid against schema: "), "{output}");
     }
 
-    #[test]
-    fn each_draft_has_its_own_rules() {
+    #[tokio::test]
+    async fn each_draft_has_its_own_rules() {
         let draft = |uri: &str| format!("{uri}#");
         let four = draft("http://json-schema.org/draft-04/schema");
         let table = [
@@ -304,8 +342,8 @@ mod tests {
         ];
         for (schema, fine, not) in table {
             let schemas = schemas(schema.clone());
-            assert!(schemas.input(fine.as_bytes()).is_ok(), "{schema} {fine}");
-            assert!(schemas.input(not.as_bytes()).is_err(), "{schema} {not}");
+            assert!(schemas.input(fine.as_bytes()).await.is_ok(), "{schema} {fine}");
+            assert!(schemas.input(not.as_bytes()).await.is_err(), "{schema} {not}");
         }
     }
 
@@ -340,12 +378,12 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_long_list_of_problems_is_cut() {
+    #[tokio::test]
+    async fn a_long_list_of_problems_is_cut() {
         let numbers = schemas(json!({"items": {"type": "number"}}));
         let texts = json!(vec!["x"; 100]).to_string();
 
-        let (_, message) = message(numbers.input(texts.as_bytes()));
+        let (_, message) = message(numbers.input(texts.as_bytes()).await);
 
         assert!(
             message.ends_with("; and 90 more") && message.len() < 1000,
@@ -353,14 +391,45 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_pattern_that_never_ends_is_given_up() {
+    #[tokio::test]
+    async fn a_large_payload_is_checked_beside_the_caller_s_thread_and_not_at_all_if_that_takes_for_ever() {
+        let tests: Vec<Value> = (0..4000).map(|n| json!({"not": {"const": n}})).collect();
+        let heavy = schemas(json!({"items": {"allOf": tests}}));
+        let numbers = |count: usize, number: u32| json!(vec![number; count]).to_string();
+        let (fine, wrong, large) = (numbers(1000, 5000), numbers(1000, 7), numbers(200_000, 5000));
+
+        // This runtime has one thread: who holds it keeps all else from going on.
+        let mut turns = 0;
+        let counted = async {
+            loop {
+                turns += 1;
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+        };
+        let told = tokio::select! {
+            told = heavy.input(fine.as_bytes()) => told,
+            () = counted => unreachable!("it counts for ever"),
+        };
+
+        told.unwrap();
+        assert!(turns > 5, "{turns}");
+        assert!(heavy.input(wrong.as_bytes()).await.is_err());
+        let (kind, said) = message(heavy.input(large.as_bytes()).await);
+        assert_eq!(kind, FunctionErrorKind::Input);
+        assert!(
+            said.contains("too large for it: 200001 values, of which each may need 120"),
+            "{said}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_pattern_that_never_ends_is_given_up() {
         let evil = schemas(json!({"pattern": "^(a|a)*\\1$"}));
         let began = std::time::Instant::now();
 
         let text = json!(format!("{}b", "a".repeat(40))).to_string();
 
-        assert!(evil.input(text.as_bytes()).is_err());
+        assert!(evil.input(text.as_bytes()).await.is_err());
         assert!(began.elapsed().as_secs() < 10);
     }
 }

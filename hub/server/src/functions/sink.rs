@@ -174,7 +174,7 @@ impl FunctionSink {
         timeout: Duration,
     ) -> Result<InvocationResult, SecretsError> {
         let functions = &self.functions.0;
-        if let Err(error) = known.schemas.input(request.payload.get().as_bytes()) {
+        if let Err(error) = known.schemas.input(request.payload.get().as_bytes()).await {
             return Ok(failed(error));
         }
         let names = known.secrets.iter().chain(&request.secrets);
@@ -197,10 +197,11 @@ impl FunctionSink {
             timeout: Some(timeout),
         };
         let mut called = functions.engine.invoke(invocation).await;
-        called.result = called.result.and_then(|output| {
-            known.schemas.output(&output)?;
-            Ok(output)
-        });
+        if let Ok(output) = &called.result
+            && let Err(error) = known.schemas.output(output).await
+        {
+            called.result = Err(error);
+        }
         Ok(called)
     }
 }
