@@ -75,7 +75,7 @@ impl Reload {
     /// Reads the file again and changes what can change.
     pub(crate) async fn run(&self) -> Result<Reloaded, ReloadError> {
         let mut current = self.current.lock().await;
-        let renewed = self.told.certificates.reread()?;
+        let renewed = self.told.certificates.reread().await?;
         let renewed = renewed.into_iter().map(str::to_owned);
         let settings = self.settings.clone().filter(|settings| settings.file.is_some());
         let Some(settings) = settings else {

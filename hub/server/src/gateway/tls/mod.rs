@@ -17,6 +17,8 @@ use arc_swap::ArcSwap;
 use rustls::crypto::ring;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -110,40 +112,50 @@ impl Certificates {
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
 
-    /// Reads the files again if they have changed; says which settings have other certificates now. Blocks for a moment.
-    pub(crate) fn reread(&self) -> Result<Vec<&'static str>, CertificateError> {
+    /// Reads the files again if they have changed; says which settings have other certificates now.
+    pub(crate) async fn reread(self: &Arc<Self>) -> Result<Vec<&'static str>, CertificateError> {
+        let certificates = self.clone();
+        // A folder may hold many, and lie elsewhere.
+        let read = spawn_blocking(move || certificates.look());
+        read.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "the gateway's certificates cannot be looked at");
+            Ok(Vec::new())
+        })
+    }
+
+    /// The same. Files that cannot be used count as not seen: what is wrong with them need not be in them (who may
+    /// read them is not), so they are read until they can be. Blocks.
+    fn look(&self) -> Result<Vec<&'static str>, CertificateError> {
+        let mut before = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let named = pairs(&self.folder)?;
         let seen = seen(&self.files, &named);
-        let changed = {
-            let mut before = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            if *before == seen {
-                return Ok(Vec::new());
-            }
-            let own = self.files.seen().len();
-            let changed = [
-                (CERTIFICATE, before[..own] != seen[..own]),
-                (FOLDER, before[own..] != seen[own..]),
-            ];
-            *before = seen;
-            changed
-        };
+        if *before == seen {
+            return Ok(Vec::new());
+        }
         self.now.store(Arc::new(Current::read(&self.files, &named)?));
-        let settings = changed.into_iter().filter(|(_, changed)| *changed);
-        Ok(settings.map(|(setting, _)| setting).collect())
+        let own = self.files.seen().len();
+        let settings = [
+            (CERTIFICATE, before[..own] != seen[..own]),
+            (FOLDER, before[own..] != seen[own..]),
+        ];
+        *before = seen;
+        let changed = settings.into_iter().filter(|(_, changed)| *changed);
+        Ok(changed.map(|(setting, _)| setting).collect())
     }
 
     /// The same every few seconds until the hub stops.
     pub(crate) async fn watch(self: Arc<Self>, stop: CancellationToken) {
         let mut told = None;
-        while stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
-            match self.reread() {
-                Ok(changed) if changed.is_empty() => {}
+        while stop.run_until_cancelled(sleep(LOOK)).await.is_some() {
+            match self.reread().await {
                 Ok(changed) => {
                     told = None;
-                    let settings = changed.join(", ");
-                    tracing::info!(settings, "the gateway's certificates were read again");
+                    if !changed.is_empty() {
+                        let settings = changed.join(", ");
+                        tracing::info!(settings, "the gateway's certificates were read again");
+                    }
                 }
-                // A folder that is gone is gone every time it is looked at.
+                // What is wrong is wrong every time it is looked at.
                 Err(error) if told.as_ref() == Some(&error.to_string()) => {}
                 Err(error) => {
                     tracing::error!(%error, "the gateway's certificate stays as it was");
@@ -247,15 +259,24 @@ mod tests {
         };
         let first = write(&given("c.pem"), &given("k.pem"), &["a.org"], 1);
         let certificates = Certificates::open(&config).unwrap();
-        assert!(certificates.reread().unwrap().is_empty());
+        assert!(certificates.look().unwrap().is_empty());
 
-        write(&given("c.pem"), &given("other.pem"), &["a.org"], 2);
-        let half = certificates.reread().unwrap_err().to_string();
+        let unread = write(&given("c.pem"), &given("other.pem"), &["a.org"], 2);
+        let half = certificates.look().unwrap_err().to_string();
         assert!(half.contains("(gateway-tls-key) is not the key of"), "{half}");
         assert_eq!(leaf(&certificates, None), first);
+        assert!(certificates.look().is_err(), "a reload says so too");
+
+        // As when somebody lets the hub read it, or a clock is coarse: the files' times are the same.
+        std::fs::rename(given("other.pem"), given("k.pem")).unwrap();
+        let file = std::fs::File::options().write(true).open(given("k.pem")).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1))
+            .unwrap();
+        assert_eq!(certificates.look().unwrap(), [CERTIFICATE]);
+        assert_eq!(leaf(&certificates, None), unread);
 
         let second = write(&given("c.pem"), &given("k.pem"), &["a.org"], 3);
-        assert_eq!(certificates.reread().unwrap(), [CERTIFICATE]);
+        assert_eq!(certificates.look().unwrap(), [CERTIFICATE]);
         assert_eq!(leaf(&certificates, None), second);
     }
 
@@ -297,16 +318,16 @@ mod tests {
 
         let new = pair("e.pem", "e.key", &["e.org"], 1);
         std::fs::remove_file(tls.join("a.pem")).unwrap();
-        assert_eq!(certificates.reread().unwrap(), [FOLDER]);
+        assert_eq!(certificates.look().unwrap(), [FOLDER]);
         assert!(leaf(&certificates, Some("e.org")) == new);
         assert!(
             leaf(&certificates, Some("a.org")) == d,
             "the next one that is for it"
         );
-        assert!(certificates.reread().unwrap().is_empty());
+        assert!(certificates.look().unwrap().is_empty());
 
         std::fs::remove_file(tls.join("e.key")).unwrap();
-        let refused = certificates.reread().unwrap_err().to_string();
+        let refused = certificates.look().unwrap_err().to_string();
         assert!(
             refused.contains("e.key (gateway-tls-folder) cannot be used"),
             "{refused}"
