@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::client::Route;
 use crate::commands::Session;
+use crate::out;
 use crate::time::moment;
 
 /// Which events, and to whom.
@@ -22,6 +23,9 @@ pub(crate) struct Args {
     /// Events that arrived before this, said in the same way; now if not given
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     until: Option<DateTime<Utc>>,
+    /// Only events behind this one: where a replay broke off, which says so
+    #[arg(long, value_name = "SEQUENCE")]
+    after: Option<u64>,
     /// At most so many, the oldest
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
@@ -39,13 +43,23 @@ pub(crate) async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         "since": written(args.since),
         "until": written(args.until.unwrap_or_else(Utc::now)),
     });
+    if let Some(after) = args.after {
+        body["after"] = json!(after);
+    }
     let mut replayed = 0;
     loop {
         if let Some(limit) = args.limit {
             body["limit"] = json!(limit - replayed);
         }
         let route = Route::to(path).named(name).action("replay");
-        let answer = session.client.post(route, &body).await?;
+        let answer = session.client.post(route, &body).await.inspect_err(|_| {
+            if replayed > 0 {
+                let after = &body["after"];
+                out::note(format_args!(
+                    "replayed: {replayed}; to go on, say --after {after}"
+                ));
+            }
+        })?;
         replayed += answer["replayed"].as_u64().unwrap_or_default();
         let enough = args.limit.is_some_and(|limit| replayed >= limit);
         let before = body["after"].as_u64();
