@@ -259,12 +259,13 @@ async fn understood(
 
 /// A body is read as it comes: one that was packed would be taken for something else.
 fn check_encoding(headers: &HeaderMap) -> Result<(), ApiError> {
-    match headers.get(CONTENT_ENCODING) {
-        Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => Err(ApiError::new(
+    let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
+    match encodings.find(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        Some(packed) => Err(ApiError::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            format!("content-encoding: is {encoding:?}; send the body as it is"),
+            format!("content-encoding: is {packed:?}; send the body as it is"),
         )),
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 
