@@ -34,11 +34,13 @@ async fn who_does_not_say_rightly_who_they_are_hears_what_is_missing_and_nothing
         stage.api(line)?;
     }
     let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
-    let none = {
+    let claiming = |head: &str, signature: &str| {
         let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
         let claims = r#"{"sub":"ann","aud":"hub","exp":4102444800}"#;
-        format!("Bearer {}.{}.", part(r#"{"alg":"none"}"#), part(claims))
+        format!("Bearer {}.{}.{signature}", part(head), part(claims))
     };
+    let none = claiming(r#"{"alg":"none"}"#, "");
+    let signed = claiming(r#"{"alg":"RS256","kid":"1"}"#, "c2lnbmVk");
     let long = format!("Bearer {}", "x".repeat(20_000));
     let auth = "authorization";
     let key = "x-api-key";
@@ -227,6 +229,14 @@ async fn who_does_not_say_rightly_who_they_are_hears_what_is_missing_and_nothing
             "a secret that is not there",
             "/gone",
             vec![(auth, basic("ann:x"))],
+            503,
+            "callers cannot be checked now",
+            "",
+        ),
+        (
+            "keys that cannot be fetched",
+            "/unreachable",
+            vec![(auth, signed)],
             503,
             "callers cannot be checked now",
             "",
