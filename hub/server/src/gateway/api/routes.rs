@@ -101,7 +101,9 @@ impl Routes {
             false => String::new(),
         };
         let mut paths = Vec::new();
-        for uri in &api.uris {
+        // A path that is said as it is comes before one that only includes it, as /a/* does /a.
+        let (below, exact): (Vec<_>, Vec<_>) = api.uris.iter().partition(|uri| uri.ends_with('*'));
+        for uri in exact.into_iter().chain(below) {
             let place = Place {
                 served: Arc::clone(served),
                 uri: uri.as_str().into(),
@@ -358,12 +360,14 @@ mod tests {
 
     #[test]
     fn which_of_its_paths_a_request_is_for_is_told_as_the_api_says_it() {
-        let routes = routes(&[("o", "f", r#""uris":["/a/{id}","/a/b","/c/*","/"]"#)]).unwrap();
+        let routes = routes(&[("o", "f", r#""uris":["/a/{id}","/a/b","/c/*","/d/*","/d","/"]"#)]).unwrap();
         for (path, wanted) in [
             ("/o/a/7", "/a/{id}"),
             ("/o/a/b", "/a/b"),
             ("/o/c", "/c/*"),
             ("/o/c/d/e", "/c/*"),
+            ("/o/d", "/d"),
+            ("/o/d/", "/d/*"),
             ("/o", "/"),
         ] {
             let Found::Api { uri, .. } = routes.find(None, &Method::GET, path) else {
