@@ -68,3 +68,15 @@ fn without_form(http: &RawValue) -> Result<Box<RawValue>, ApiError> {
     http.remove("form");
     to_raw_value(&http).map_err(told)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_with_another_input_is_told_without_the_form_that_was_sent() {
+        let asked = RawValue::from_string(r#"{"body":"form","form":"a=1"}"#.to_owned()).unwrap();
+
+        assert_eq!(without_form(&asked).unwrap().get(), r#"{"body":"form"}"#);
+    }
+}
