@@ -309,11 +309,16 @@ async fn replay_goes_on_where_the_hub_stopped_and_says_how_many() {
     let args = [&["replay", "--api", "a", "--limit", "2"][..], &span[..]].concat();
     assert_eq!(hub.prints(&args).await, "replayed: 2\n");
 
+    let args = [&["replay", "s", "--after", "7", "--limit", "2"][..], &span[..]].concat();
+    assert_eq!(hub.prints(&args).await, "replayed: 2\n");
+
     let bodies: Vec<Value> = hub.asked().into_iter().map(|asked| asked.body).collect();
     let body = |limit: u64| json!({"since": "2026-01-31T12:00:00.000Z", "until": "2026-02-01T11:00:00.000Z", "limit": limit});
     let mut second = body(4);
     second["after"] = json!(9);
-    assert_eq!(bodies, [body(6), second, body(2)]);
+    let mut from_there = body(2);
+    from_there["after"] = json!(7);
+    assert_eq!(bodies, [body(6), second, body(2), from_there]);
 }
 
 #[tokio::test]
