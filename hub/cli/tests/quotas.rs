@@ -202,8 +202,10 @@ async fn an_organization_never_has_more_under_way_than_its_quota_and_a_reload_ch
 #[tokio::test]
 async fn callers_of_an_organization_s_apis_wait_in_no_greater_number_than_its_quota() -> Result<()> {
     const SLOW: &str = "import time\ndef handle(ctx, payload):\n    time.sleep(8)\n    return 'done'\n";
-    // Given an organization that may have two calls under way, and a function that takes its time
-    let world = World::start("quotas: {organizations: {dispatch: {in-flight: 2}}}\n").await?;
+    // Given an organization that may have two calls under way, a function that takes its time, and no more events a
+    // second than calls that are let in: those that are not cost nothing
+    let world =
+        World::start("quotas: {organizations: {dispatch: {in-flight: 2, events-per-second: 2}}}\n").await?;
     std::fs::write(world.hub.scratch().join("slow.py"), SLOW)?;
     for line in [
         "create base-image py any/thing:1 --language python3",

@@ -197,11 +197,6 @@ async fn with_body(
     let (call, waits) = understood(asked, &parts, body, consumer, timeout)
         .await
         .map_err(ApiError::into_response)?;
-    let size = call.input.get().len() as u64;
-    app.quotas
-        .take(&served.organization, 1)
-        .and_then(|()| app.quotas.fit_bytes(&served.organization, 1, || size, &*app.log))
-        .map_err(ApiError::into_response)?;
     match waits {
         true => waited(app, &served, call).await,
         false => taken(app, &served, call).await,
@@ -269,6 +264,14 @@ fn check_encoding(headers: &HeaderMap) -> Result<(), ApiError> {
     }
 }
 
+/// Counts the call, which is an event; one that is refused for another reason costs nothing.
+fn count(app: &Hub, served: &Served, call: &ApiCall) -> Result<(), ApiError> {
+    let size = (call.input.get().len() + call.http.get().len()) as u64;
+    let organization = &served.organization;
+    app.quotas.take(organization, 1)?;
+    app.quotas.fit_bytes(organization, 1, || size, &*app.log)
+}
+
 /// Calls; the call goes on also when its caller goes away.
 async fn waited(app: &App, served: &Arc<Served>, call: ApiCall) -> Result<Response, ApiError> {
     let Apis {
@@ -284,6 +287,7 @@ async fn waited(app: &App, served: &Arc<Served>, call: ApiCall) -> Result<Respon
         .clone()
         .try_acquire_owned()
         .map_err(|_| ApiError::unavailable("too many calls are under way", RETRY_AFTER))?;
+    count(app, served, &call)?;
     let (hub, organization) = (app.clone(), served.organization.clone());
     let (answer, answered) = oneshot::channel();
     calls.spawn(async move {
@@ -299,6 +303,7 @@ async fn waited(app: &App, served: &Arc<Served>, call: ApiCall) -> Result<Respon
 
 /// Takes the call: 202 when it is durable, with where its run is told.
 async fn taken(app: &Hub, served: &Served, call: ApiCall) -> Result<Response, ApiError> {
+    count(app, served, &call)?;
     let run = app.functions.call_later(&served.organization, call).await?;
     let mut response = StatusCode::ACCEPTED.into_response();
     let location = format!("{}/v1/runs/{}", app.url(), run.name);
