@@ -48,7 +48,7 @@ impl Feed {
         begin: Option<DateTime<Utc>>,
         selection: &Selection,
     ) -> Result<Self, SessionError> {
-        let newest = collect_owed(session, content, None, selection, Some(1)).await?;
+        let newest = collect_all(session, content, None, selection, Some(1)).await?;
         // One of our own: what other clients of this vCenter wait for must not disturb what we wait for. It ends
         // with the session.
         let create = Call::new("CreatePropertyCollector", &content.property_collector);
@@ -66,7 +66,7 @@ impl Feed {
             .text("partialUpdates", false);
         let filter = returned(&session.call(create).await?.element)?;
         session.owe(Call::new("DestroyPropertyFilter", &filter));
-        let histories = collect_owed(session, content, begin, selection, None).await?;
+        let histories = collect_all(session, content, begin, selection, None).await?;
         let mut feed = Self {
             strands: Strands::new(histories),
             property_collector,
@@ -137,7 +137,7 @@ impl History {
     /// Gives it back.
     pub(crate) async fn close(self, session: &mut Session) -> Result<(), SessionError> {
         for history in self.0.into_histories() {
-            session.call(Call::new("DestroyCollector", &history)).await?;
+            session.settle(destroy(&history)).await?;
         }
         Ok(())
     }
@@ -162,7 +162,7 @@ pub(crate) async fn newest(
     let mut records: Vec<Record> = Vec::new();
     for newest in collect_all(session, content, None, selection, Some(most)).await? {
         let answer = session.call(properties(content, &newest, "latestPage")).await?;
-        session.call(Call::new("DestroyCollector", &newest)).await?;
+        session.settle(destroy(&newest)).await?;
         let page = answer.element.at(&["returnval", "objects", "propSet", "val"]);
         let events = page.into_iter().flat_map(|p| &p.children);
         records.extend(events.map(|e| Record::new(e.clone(), &answer.text)));
@@ -173,7 +173,8 @@ pub(crate) async fn newest(
     Ok(records.split_off(older))
 }
 
-/// A collector of all wanted events for each part of the inventory that is read: a filter takes one.
+/// A collector of all wanted events for each part of the inventory that is read, for a filter takes one. Each is owed from
+/// the moment it is made, also when the next one cannot be.
 async fn collect_all(
     session: &mut Session,
     content: &Content,
@@ -183,26 +184,15 @@ async fn collect_all(
 ) -> Result<Vec<Reference>, SessionError> {
     let mut all = Vec::new();
     for part in &content.parts {
-        all.push(collect(session, content, part, begin, selection, most).await?);
+        let collector = collect(session, content, part, begin, selection, most).await?;
+        session.owe(destroy(&collector));
+        all.push(collector);
     }
     Ok(all)
 }
 
-/// The same, each to be given back with the session, also when the next one cannot be made.
-async fn collect_owed(
-    session: &mut Session,
-    content: &Content,
-    begin: Option<DateTime<Utc>>,
-    selection: &Selection,
-    most: Option<u32>,
-) -> Result<Vec<Reference>, SessionError> {
-    let mut all = Vec::new();
-    for part in &content.parts {
-        let collector = collect(session, content, part, begin, selection, most).await?;
-        session.owe(Call::new("DestroyCollector", &collector));
-        all.push(collector);
-    }
-    Ok(all)
+fn destroy(collector: &Reference) -> Call {
+    Call::new("DestroyCollector", collector)
 }
 
 /// The collector of one part. The order of the fields is the schema's.

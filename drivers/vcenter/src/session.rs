@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use dispatch_driver_sdk::{ExposeSecret as _, SecretString};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::client::{Answer, CallError, Client};
 use crate::content::Content;
@@ -203,6 +203,13 @@ impl Session {
         }
     }
 
+    /// Makes a call that was owed: what it gives back is not needed any more.
+    pub(crate) async fn settle(&mut self, call: Call) -> Result<(), SessionError> {
+        self.call(call.clone()).await?;
+        self.leftovers.retain(|owed| *owed != call);
+        Ok(())
+    }
+
     async fn give_back(&mut self) {
         for call in std::mem::take(&mut self.leftovers) {
             let method = call.method();
@@ -212,10 +219,16 @@ impl Session {
         }
     }
 
-    /// Gives everything back and logs out. Takes three seconds at most, whatever the server does.
+    /// Gives everything back and logs out, for which there is time whatever else takes: it ends what was not given back too.
+    /// Takes three seconds at most, whatever the server does.
     pub(crate) async fn close(&mut self) {
         let farewell = async {
-            self.give_back().await;
+            if timeout(WHOLE_FAREWELL - FAREWELL, self.give_back())
+                .await
+                .is_err()
+            {
+                tracing::debug!("not everything could be given back in time");
+            }
             if let Some(content) = self.content.clone().filter(|_| self.logged_in) {
                 let logout = Call::new("Logout", &content.session_manager);
                 if let Err(error) = self.call_within(logout, FAREWELL).await {
@@ -223,7 +236,7 @@ impl Session {
                 }
             }
         };
-        if tokio::time::timeout(WHOLE_FAREWELL, farewell).await.is_err() {
+        if timeout(WHOLE_FAREWELL, farewell).await.is_err() {
             tracing::warn!("could not log out in time");
         }
         self.logged_in = false;

@@ -34,7 +34,7 @@ impl Reference {
 }
 
 /// A call of one method. Arguments are written in the order of the schema, which the server insists on.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Call {
     method: &'static str,
     inside: String,

@@ -105,3 +105,21 @@ async fn a_long_history_of_one_part_is_not_overtaken_by_a_short_one_of_another_o
     assert_eq!(stormed(&setting.hub, OTHER), BTreeSet::new());
     Ok(())
 }
+
+#[tokio::test]
+async fn a_server_that_takes_nothing_back_still_hears_that_the_session_ends() -> Result<()> {
+    let many = "--within=/DC0/vm/DC0_H0_VM0,/DC0/vm/DC0_H0_VM1,/DC0/vm/DC0_C0_RP0_VM0,/DC0/vm/DC0_C0_RP0_VM1";
+    let Some((setting, mut driver)) = Setting::reading(&[], &[many]).await? else {
+        return Ok(());
+    };
+    setting
+        .vcenter
+        .ctl("spoil?how=hang&n=1000&method=DestroyCollector")
+        .await?;
+
+    let status = driver.terminate(SOON).await?;
+
+    assert!(status.success(), "{status}");
+    assert_eq!(setting.client.sessions()?, Vec::<String>::new());
+    Ok(())
+}
