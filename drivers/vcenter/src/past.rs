@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use crate::client::Client;
 use crate::config::{Config, Start, Written, start};
 use crate::content::Content;
+use crate::cursor::Cursor;
 use crate::event::Origin;
 use crate::feed::History;
 use crate::parts;
@@ -40,13 +41,16 @@ async fn print(
     let begin = time(begin, session.now());
     let mut history = History::open(session, &content, begin, &config.selection).await?;
     let mut printed = 0;
+    // What two parts have in common comes with each, and not always on one page.
+    let mut told = Cursor::default();
     loop {
         let page = history.next(session).await?;
         if page.records.is_empty() {
             break;
         }
         let wanted = page.records.iter();
-        for record in wanted.filter(|r| config.selection.takes(r, &origin.severities)) {
+        let wanted = wanted.filter(|r| told.is_new(&r.id) && config.selection.takes(r, &origin.severities));
+        for record in wanted {
             let line = match record.to_event(&origin) {
                 Ok(event) => event.to_json(),
                 Err(error) => {
@@ -61,6 +65,7 @@ async fn print(
                 Err(error) => return Err(SessionError::Failed(format!("cannot print: {error}"))),
             }
         }
+        told.advance(&page.records, session.now());
     }
     history.close(session).await?;
     Ok(printed)
