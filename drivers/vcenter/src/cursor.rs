@@ -169,11 +169,6 @@ impl Cursor {
         })
     }
 
-    /// The latest time taken.
-    pub(crate) fn position(&self) -> Option<DateTime<Utc>> {
-        self.saved.position
-    }
-
     /// Notes which server this is; the one it was before, when it is another now.
     pub(crate) fn instance(&mut self, instance: &str) -> Option<String> {
         let before = std::mem::replace(&mut self.saved.instance, instance.to_owned());
@@ -320,9 +315,9 @@ mod tests {
             ],
             now,
         );
-        assert_eq!(cursor.position(), Some(at("2026-01-31T11:00:00Z")));
+        assert_eq!(cursor.saved.position, Some(at("2026-01-31T11:00:00Z")));
         cursor.advance(&[record(3, "2036-01-01T00:00:00Z")], now);
-        assert_eq!(cursor.position(), Some(now));
+        assert_eq!(cursor.saved.position, Some(now));
     }
 
     #[test]

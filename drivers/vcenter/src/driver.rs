@@ -240,7 +240,7 @@ impl Driver {
                 let session = &mut self.session;
                 self.begin = self
                     .overlooked
-                    .search(session, content, &self.cursor, begin, selection)
+                    .search(session, content, &feed.reached(), &self.cursor, begin, selection)
                     .await?;
                 self.pace.go_widely();
                 return Err(Lost::Elsewhere);

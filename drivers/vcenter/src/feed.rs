@@ -81,6 +81,11 @@ impl Feed {
         self.strands.read(session, most).await
     }
 
+    /// How far each part was read, as [`Content::parts`] has them; `None` where nothing was read yet.
+    pub(crate) fn reached(&self) -> Vec<Option<DateTime<Utc>>> {
+        self.strands.reached()
+    }
+
     /// The last event once more.
     pub(crate) async fn read_again(&mut self, session: &mut Session) -> Result<Page, SessionError> {
         self.strands.read_again(session).await

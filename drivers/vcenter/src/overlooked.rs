@@ -76,11 +76,13 @@ impl Overlooked {
         self.awaited.contains_key(id)
     }
 
-    /// Where to begin so that what is awaited comes; `begun` is where the history was begun.
+    /// Where to begin so that what is awaited comes; `begun` is where the history was begun, `reached` how far each part
+    /// was read.
     pub(crate) async fn search(
         &mut self,
         session: &mut Session,
         content: &Content,
+        reached: &[Option<DateTime<Utc>>],
         cursor: &Cursor,
         begun: Option<DateTime<Utc>>,
         selection: &Selection,
@@ -102,23 +104,65 @@ impl Overlooked {
         tracing::warn!(
             "the server shows events and gives none: part of its history may not be seen by this user"
         );
-        let (mut below, mut found) = (
-            cursor.position().or(begun).unwrap_or(earliest).min(latest),
-            latest,
-        );
+        let mut found = latest;
+        for (part, reached) in content.parts.iter().zip(reached) {
+            let content = Content {
+                parts: vec![part.clone()],
+                ..content.clone()
+            };
+            let mut part = Part {
+                session: &mut *session,
+                content,
+                cursor,
+                selection,
+            };
+            // A date in the future says nothing of how far it was read.
+            let now = part.session.now();
+            let below = reached.map(|reached| reached.min(now)).or(begun);
+            let below = below.unwrap_or(DateTime::UNIX_EPOCH).min(latest);
+            for shown in [earliest, latest] {
+                if part.shows_news_from(shown).await? {
+                    found = found.min(part.first_news(below, shown).await?);
+                    break;
+                }
+            }
+        }
+        Ok(Some(found))
+    }
+}
+
+/// One part of the inventory, searched: the others' histories may be well.
+struct Part<'a> {
+    session: &'a mut Session,
+    content: Content,
+    cursor: &'a Cursor,
+    selection: &'a Selection,
+}
+
+impl Part<'_> {
+    /// Between two beginnings, the earliest one that shows something new, where the later one does.
+    async fn first_news(
+        &mut self,
+        mut below: DateTime<Utc>,
+        mut found: DateTime<Utc>,
+    ) -> Result<DateTime<Utc>, SessionError> {
         for _ in 0..MAX_HALVINGS {
             if found - below <= CLOSE_ENOUGH {
                 break;
             }
             let middle = below + (found - below) / 2;
-            let mut history = History::open(session, content, Some(middle), selection).await?;
-            let page = history.next(session).await;
-            history.close(session).await?;
-            match page?.records.iter().any(|r| cursor.is_new(&r.id)) {
+            match self.shows_news_from(middle).await? {
                 true => found = middle,
                 false => below = middle,
             }
         }
-        Ok(Some(found))
+        Ok(found)
+    }
+
+    async fn shows_news_from(&mut self, begin: DateTime<Utc>) -> Result<bool, SessionError> {
+        let mut history = History::open(self.session, &self.content, Some(begin), self.selection).await?;
+        let page = history.next(self.session).await;
+        history.close(self.session).await?;
+        Ok(page?.records.iter().any(|record| self.cursor.is_new(&record.id)))
     }
 }

@@ -23,6 +23,8 @@ pub(crate) struct Strands {
 struct Strand {
     history: Reference,
     held: VecDeque<Record>,
+    /// The latest time among what was ever read of it.
+    reached: Option<DateTime<Utc>>,
 }
 
 /// Events in the order of time, as far as they go.
@@ -39,11 +41,17 @@ impl Strands {
         let strand = |history| Strand {
             history,
             held: VecDeque::new(),
+            reached: None,
         };
         Self {
             all: histories.into_iter().map(strand).collect(),
             asked: 0,
         }
+    }
+
+    /// How far each was read.
+    pub(crate) fn reached(&self) -> Vec<Option<DateTime<Utc>>> {
+        self.all.iter().map(|strand| strand.reached).collect()
     }
 
     /// The collectors.
@@ -92,10 +100,11 @@ impl Strand {
             .into_iter()
             .filter(|e| e.name == "returnval");
         self.held = events.map(|e| Record::new(e, &answer.text)).collect();
+        self.reached = self.reached.max(self.reach());
         Ok(answer.text.len())
     }
 
-    /// How far it was read. Late events stand behind later ones, so it is not the last one's time.
+    /// How far what is held goes. Late events stand behind later ones, so it is not the last one's time.
     fn reach(&self) -> Option<DateTime<Utc>> {
         self.held.iter().filter_map(|record| record.created).max()
     }
@@ -141,6 +150,7 @@ mod tests {
         Strand {
             history: Reference::new("EventHistoryCollector", "1"),
             held: events.iter().map(record).collect(),
+            reached: None,
         }
     }
 

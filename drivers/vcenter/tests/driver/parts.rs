@@ -107,6 +107,30 @@ async fn a_long_history_of_one_part_is_not_overtaken_by_a_short_one_of_another_o
 }
 
 #[tokio::test]
+async fn a_part_stuck_behind_invisible_events_goes_on_although_another_went_past_it() -> Result<()> {
+    // Given much in one part that this user may not see, then some that may be seen, and then something in another part
+    let Some((setting, driver)) = Setting::reading(&[], &[TWO]).await? else {
+        return Ok(());
+    };
+    setting.vcenter.ctl("hide?type=VmResettingEvent").await?;
+    let hidden = format!("storm?n=1500&vm={FIRST}&type=VmResettingEvent");
+    setting.vcenter.ctl(&hidden).await?;
+
+    for (vm, count) in [(FIRST, 5), (SECOND, 1)] {
+        for _ in 0..count {
+            let storm = format!("storm?n=1&vm={vm}&type=VmSuspendedEvent");
+            setting.vcenter.ctl(&storm).await?;
+        }
+    }
+
+    setting
+        .until(&driver, "what may be seen of both", |hub| {
+            stormed(hub, FIRST).len() == 5 && stormed(hub, SECOND).len() == 1
+        })
+        .await
+}
+
+#[tokio::test]
 async fn a_server_that_takes_nothing_back_still_hears_that_the_session_ends() -> Result<()> {
     let many = "--within=/DC0/vm/DC0_H0_VM0,/DC0/vm/DC0_H0_VM1,/DC0/vm/DC0_C0_RP0_VM0,/DC0/vm/DC0_C0_RP0_VM1";
     let Some((setting, mut driver)) = Setting::reading(&[], &[many]).await? else {
