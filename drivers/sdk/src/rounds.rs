@@ -77,7 +77,15 @@ impl Rounds {
             let Some(ended) = rounds.join_next().await else {
                 continue;
             };
-            match ended.map_err(Failure::failed)? {
+            let ended = match ended {
+                Ok(ended) => ended,
+                Err(panicked) => {
+                    context.stop.stop();
+                    finish(&mut rounds).await;
+                    return Err(Failure::failed(panicked));
+                }
+            };
+            match ended {
                 Ok(count) => {
                     outage.over(context).await;
                     wanted = self.wanted(wanted, count, rounds.len());
