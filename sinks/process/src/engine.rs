@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::confinement::Confinement;
-use crate::group;
 use crate::launch::Launch;
+use crate::notes::Notes;
 use crate::pool::Pool;
 use crate::runtime::{self, Interpreter, Site};
 use crate::settings::{MAX_TIMEOUT, Settings};
@@ -31,7 +31,7 @@ const MAX_SOCKET_FOLDER: usize = 60;
 pub struct Process {
     settings: Settings,
     revisions_folder: PathBuf,
-    notes: PathBuf,
+    notes: Arc<Notes>,
     cache: PathBuf,
     sockets: Sockets,
     revisions: Mutex<HashMap<Uuid, Revision>>,
@@ -70,13 +70,9 @@ impl Process {
     /// whoever wants a revision deploys it again.
     pub fn open(settings: Settings) -> std::io::Result<Self> {
         let folder = std::path::absolute(&settings.folder)?;
-        let (notes, revisions_folder, sockets) = (
-            folder.join("groups"),
-            folder.join("revisions"),
-            folder.join("sockets"),
-        );
-        group::kill_left_over(&notes);
-        for path in [&notes, &revisions_folder, &sockets] {
+        let notes = Arc::new(Notes::open(folder.join("groups"))?);
+        let (revisions_folder, sockets) = (folder.join("revisions"), folder.join("sockets"));
+        for path in [&revisions_folder, &sockets] {
             match std::fs::remove_dir_all(path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
                 _ => std::fs::create_dir_all(path)?,
@@ -219,7 +215,7 @@ impl Process {
             ),
             name: function.name,
             sockets: self.sockets.path().to_owned(),
-            notes: self.notes.clone(),
+            notes: Arc::clone(&self.notes),
             limits,
             readable: [folder.path().to_owned(), self.cache.clone()]
                 .into_iter()

@@ -3,12 +3,13 @@
 use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
 use crate::build_log::BuildLog;
-use crate::group;
+use crate::notes::Notes;
 use crate::runtime;
 use crate::tool::{self, ToolError};
 
@@ -40,16 +41,14 @@ impl From<ToolError> for InstallError {
 #[derive(Debug, Clone)]
 pub struct Installer {
     folder: PathBuf,
-    notes: PathBuf,
+    notes: Arc<Notes>,
 }
 
 impl Installer {
     /// Opens the folder below which everything is installed. Ends and removes what a crash left unfinished.
     pub fn open(folder: impl Into<PathBuf>) -> std::io::Result<Self> {
         let folder = std::path::absolute(folder.into())?;
-        let notes = folder.join("groups");
-        group::kill_left_over(&notes);
-        std::fs::create_dir_all(&notes)?;
+        let notes = Arc::new(Notes::open(folder.join("groups"))?);
         for entry in std::fs::read_dir(&folder)? {
             let entry = entry?;
             if entry.file_name().to_string_lossy().starts_with(PARTIAL) {

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 
 use dispatch_contract::Bounds;
 use dispatch_sink_sandbox::{Cage, Network};
@@ -11,6 +12,7 @@ use rustix::process::Pid;
 use tokio::process::Command;
 
 use crate::confinement::Confinement;
+use crate::notes::Notes;
 use crate::runtime::Plan;
 use crate::settings::Limits;
 
@@ -27,7 +29,7 @@ pub(crate) struct Launch {
     /// Sockets of workers that are about to connect.
     pub(crate) sockets: PathBuf,
     /// Notes of living process groups.
-    pub(crate) notes: PathBuf,
+    pub(crate) notes: Arc<Notes>,
     pub(crate) limits: Limits,
     /// What a contained worker may read beside its program.
     pub(crate) readable: Vec<PathBuf>,

@@ -5,7 +5,7 @@
 //! the function's logs: it flushes before it answers, so what is in the pipes then belongs to that call.
 //!
 //! Invariants: a worker leads a process group of its own, and whatever ends the worker (a timeout, a crash, a
-//! cancelled call, [`Process::stop`], a drop) kills the whole group; secrets travel in the frame of a call only,
+//! cancelled call, [`Process::stop`], a drop, the end of the hub itself) kills the whole group; secrets travel in the frame of a call only,
 //! never in the environment or the arguments; every queue, frame, log and wait has a bound (see [`Settings`]).
 //!
 //! Not here: retry, runs, schemas, HTTP. Read `pool.rs` for who gets the next call and `worker.rs` for the life of a
@@ -19,6 +19,7 @@ mod install;
 mod launch;
 mod logs;
 mod message;
+mod notes;
 mod pool;
 mod runtime;
 mod settings;

@@ -1,8 +1,8 @@
 //! Tools of this machine (package installers, compilers): run to their end in a process group of their own, within a
 //! time, with only the last of their output kept.
 
-use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::build_log::BuildLog;
 use crate::group::Group;
+use crate::notes::Notes;
 use crate::tail::OutputTail;
 
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -55,14 +56,14 @@ pub(crate) fn with_environment(command: &mut Command) -> &mut Command {
 }
 
 /// Runs a tool to its end and kills whatever it started; dropping the future kills it too.
-pub(crate) async fn run(command: Command, notes: &Path, patience: Duration) -> Result<(), ToolError> {
+pub(crate) async fn run(command: Command, notes: &Arc<Notes>, patience: Duration) -> Result<(), ToolError> {
     run_logged(command, notes, patience, &BuildLog::nowhere()).await
 }
 
 /// The same, with all it says kept in a file too.
 pub(crate) async fn run_logged(
     mut command: Command,
-    notes: &Path,
+    notes: &Arc<Notes>,
     patience: Duration,
     log: &BuildLog,
 ) -> Result<(), ToolError> {
@@ -137,13 +138,14 @@ mod tests {
     #[tokio::test]
     async fn a_failing_tool_is_told_with_its_last_lines() {
         let folder = tempfile::tempdir().unwrap();
+        let notes = Arc::new(Notes::open(folder.path().join("groups")).unwrap());
         let mut command = Command::new("sh");
         command.args([
             "-c",
             "echo fine; echo first >&2; echo no such package >&2; exit 3",
         ]);
 
-        let error = run(command, folder.path(), Duration::from_secs(20))
+        let error = run(command, &notes, Duration::from_secs(20))
             .await
             .unwrap_err()
             .to_string();

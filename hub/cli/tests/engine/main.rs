@@ -7,6 +7,7 @@ mod by_api;
 mod examples;
 mod hosted;
 mod images;
+mod killed;
 mod languages;
 mod refused;
 mod sources;

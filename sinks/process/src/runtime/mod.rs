@@ -18,6 +18,7 @@ mod wasm;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use dispatch_contract::{Bounds, SourceFile};
@@ -26,6 +27,7 @@ use futures_util::future::BoxFuture;
 use tokio::process::Command;
 
 use crate::install::InstallError;
+use crate::notes::Notes;
 use crate::settings::Limits;
 use crate::wire::Speech;
 use crate::worker::StartError;
@@ -93,7 +95,7 @@ pub(crate) struct Site<'a> {
     /// What can be made once for all revisions is kept below this folder.
     pub(crate) cache: &'a Path,
     /// Notes of living process groups, for tools.
-    pub(crate) notes: &'a Path,
+    pub(crate) notes: &'a Arc<Notes>,
     pub(crate) limits: &'a Limits,
     /// What one worker may use.
     pub(crate) bounds: Bounds,
