@@ -7,17 +7,24 @@ use tokio::process::Command;
 use super::Interpreter;
 use crate::install::InstallError;
 
+/// Says of a file that it is UTF-8.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// `requirements.txt`, by pip.
 pub(super) fn pip(python: &Interpreter, manifest: &str, folder: &Path) -> Result<Command, InstallError> {
-    if let Some((at, line)) = manifest.lines().enumerate().find(|(_, line)| names_a_file(line)) {
+    let manifest = manifest.trim_start_matches(BYTE_ORDER_MARK);
+    if let Some((at, line)) = names_a_file(manifest) {
         let text = format!(
-            "line {} of the manifest is {:?}: a manifest is one text, write here what is in the other file",
-            at + 1,
-            line.trim()
+            "line {at} of the manifest is {line:?}: a manifest is one text, write here what is in the other file"
         );
         return Err(InstallError::Failed(text));
     }
-    let file = keep(folder, "requirements.txt", manifest)?;
+    // With the mark it is UTF-8, whatever its comments say of their coding (PEP 263).
+    let file = keep(
+        folder,
+        "requirements.txt",
+        &format!("{BYTE_ORDER_MARK}{manifest}"),
+    )?;
     let mut command = Command::new(&python.path);
     let quiet = [
         "-m",
@@ -35,17 +42,59 @@ pub(super) fn pip(python: &Interpreter, manifest: &str, folder: &Path) -> Result
     Ok(command)
 }
 
-/// Whether a line of `requirements.txt` has pip read another file: one of this machine.
-fn names_a_file(line: &str) -> bool {
-    let option = line
-        .trim_start()
-        .split(['=', ' ', '\t'])
-        .next()
-        .unwrap_or_default();
-    let short = option.starts_with("-r") || option.starts_with("-c");
-    // pip takes the beginning of an option for the whole.
-    let long = option.len() > 4 && (option.starts_with("--requirem") || "--constraint".starts_with(option));
-    short || long
+/// The line of `requirements.txt`, counted from 1, by which pip would read another file: one of this machine. It is looked
+/// at as pip does: lines end where Python ends them, go on behind a backslash, and lose their comments.
+fn names_a_file(manifest: &str) -> Option<(usize, String)> {
+    let text = manifest.replace("\r\n", "\n");
+    let ends = |c| {
+        matches!(
+            c,
+            '\n' | '\r' | '\x0b' | '\x0c' | '\x1c'..='\x1e' | '\u{85}' | '\u{2028}' | '\u{2029}'
+        )
+    };
+    let (mut begun, mut whole) = (0, String::new());
+    for (at, line) in text.split(ends).chain([""]).enumerate() {
+        if whole.is_empty() {
+            begun = at + 1;
+        }
+        let is_comment = line.trim_start_matches(is_blank).starts_with('#');
+        match line.ends_with('\\') && !is_comment {
+            true => whole += line.trim_matches('\\'),
+            false => {
+                let line = std::mem::take(&mut whole) + if is_comment { "" } else { line };
+                let line = without_comment(&line).trim_matches(is_blank);
+                if has_option_for_file(line) {
+                    return Some((begun, line.to_owned()));
+                }
+            }
+        }
+    }
+    None
+}
+
+/// What Python strips.
+fn is_blank(c: char) -> bool {
+    c.is_whitespace() || c == '\x1f'
+}
+
+fn without_comment(line: &str) -> &str {
+    let mut marks = line.match_indices('#').map(|(at, _)| at);
+    let comment = marks.find(|at| line[..*at].chars().next_back().is_none_or(is_blank));
+    comment.map_or(line, |at| &line[..at])
+}
+
+/// Whether a line of options, for what names a package takes no such one, has one that names a file. Quotes are taken away,
+/// and the beginning of an option is taken for the whole, as pip does.
+fn has_option_for_file(line: &str) -> bool {
+    let plain = line.replace(['"', '\'', '\\'], "");
+    let is_one = |word: &str| {
+        let option = word.split('=').next().unwrap_or_default();
+        let short = option.starts_with("-r") || option.starts_with("-c");
+        let long =
+            option.len() > 4 && ("--requirement".starts_with(option) || "--constraint".starts_with(option));
+        short || long
+    };
+    line.starts_with('-') && plain.split(is_blank).any(is_one)
 }
 
 /// `package.json`, by npm.
@@ -144,8 +193,18 @@ mod tests {
             "-c x",
             "--constraint x",
             "--const x",
+            "--pre -r x",
+            "--pre '-r' x",
+            "--pre \\-r x",
+            "-\\\nr x",
+            "--pre \\\n -c x",
+            "requests\x0c-r x",
+            "requests\u{85}\x1f-r x",
+            "requests\r-r x",
+            "\\-r x \\\n",
+            "# a comment does not go on \\\n-r x",
         ] {
-            assert!(names_a_file(line), "{line}");
+            assert!(names_a_file(line).is_some(), "{line:?}");
         }
         for line in [
             "requests",
@@ -154,9 +213,32 @@ mod tests {
             "-e git+https://x",
             "--pre",
             "# -r x",
+            "requests # -r x",
+            "requests --hash=sha256:1 \\\n    --hash=sha256:2",
+            "--index-url https://x/#-r",
             "",
         ] {
-            assert!(!names_a_file(line), "{line}");
+            assert_eq!(names_a_file(line), None, "{line:?}");
         }
+        let told = names_a_file("a\r\nb\r\n --pre \\\r\n -r x # y\r\nc");
+        assert_eq!(told, Some((3, "--pre  -r x".to_owned())));
+    }
+
+    #[test]
+    fn what_a_manifest_says_of_its_coding_does_not_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let python = Interpreter {
+            path: "python3".into(),
+            version: String::new(),
+            parts: Vec::new(),
+        };
+        let manifest = "# -*- coding: utf-7 -*-\n+AC0-r x\n";
+
+        for written in [manifest.to_owned(), format!("\u{feff}{manifest}")] {
+            pip(&python, &written, folder.path()).unwrap();
+            let kept = std::fs::read_to_string(folder.path().join("requirements.txt")).unwrap();
+            assert_eq!(kept, format!("\u{feff}{manifest}"));
+        }
+        assert!(pip(&python, "\u{feff}-r x", folder.path()).is_err());
     }
 }
