@@ -39,6 +39,8 @@ const OF_THE_CONNECTION: [&str; 11] = [
 ];
 /// What only the hub says.
 const OURS: &str = "dispatch-";
+/// What the hub says too.
+const ALSO_OURS: [&str; 2] = ["ce-", "x-forwarded-"];
 /// What of `httpContext` no request says by itself.
 const BESIDE: [&str; 6] = ["api", "route", "params", "remoteAddr", "consumer", "claims"];
 
@@ -109,7 +111,8 @@ impl ApiRequest {
             };
         }
         let mut headers = std::mem::take(&mut told.headers);
-        headers.retain(|name, _| !OF_THE_CONNECTION.contains(&name.as_str()) && !name.starts_with(OURS));
+        let of_the_connection = headers.get("connection").cloned().unwrap_or_default();
+        headers.retain(|name, _| !is_of_the_connection(name, &of_the_connection) && !is_forged(name));
         say_how_it_came(&mut headers, &told);
         let body = body(&told, &mut headers, &invocation.payload)?;
         Ok(Some(Self { told, headers, body }))
@@ -136,6 +139,19 @@ pub(super) fn without_request(context: &mut Map<String, Value>) {
     if let Some(Value::Object(http)) = context.get_mut("httpContext") {
         http.retain(|name, _| BESIDE.contains(&name.as_str()));
     }
+}
+
+/// Whether a header ends with the connection, also because the caller's `Connection` names it (RFC 9110, section 7.6.1).
+fn is_of_the_connection(name: &str, named: &str) -> bool {
+    let mut named = named.split(',').map(str::trim);
+    OF_THE_CONNECTION.contains(&name) || named.any(|other| other.eq_ignore_ascii_case(name))
+}
+
+/// Whether a server could take a caller's header for what the hub says. Those that hand headers on as variables (CGI, WSGI)
+/// do not tell `a_b` from `a-b`.
+fn is_forged(name: &str) -> bool {
+    let read = name.replace('_', "-");
+    read.starts_with(OURS) || read != name && ALSO_OURS.iter().any(|ours| read.starts_with(ours))
 }
 
 fn say_how_it_came(headers: &mut BTreeMap<String, String>, told: &HttpContext) {
@@ -304,7 +320,8 @@ pub(super) mod tests {
     #[test]
     fn a_request_has_its_path_below_the_organization_and_says_how_it_came() {
         let headers = json!({
-            "host": "hub:8081", "x-mine": "1", "connection": "close", "content-length": "2", "dispatch-context": "forged",
+            "host": "hub:8081", "x-mine": "1", "x_mine": "2", "connection": "close, X-Hop", "x-hop": "1", "content-length": "2",
+            "dispatch-context": "forged", "dispatch_context": "forged", "ce_id": "forged", "x_forwarded_for": "forged",
             "x-forwarded-for": "1.2.3.4", "x-forwarded-proto": "gopher",
         });
         let request = request(json!({"args": "a=1&b=%20", "headers": headers}), "{}");
@@ -320,6 +337,7 @@ pub(super) mod tests {
                 ("x-forwarded-prefix", "/dispatch"),
                 ("x-forwarded-proto", "http"),
                 ("x-mine", "1"),
+                ("x_mine", "2"),
             ]
         );
     }
