@@ -1,9 +1,11 @@
 //! What an admin tries before a hub is told: who is there, who lets the driver in, what Event Grid would hear.
 
-use axum::http::StatusCode;
+use axum::Router;
+use axum::http::{HeaderMap, StatusCode};
 use dispatch_fixtures::driver_hub::DriverHub;
 use dispatch_fixtures::eventgrid::{Entra, Namespace, Settings};
 use serde_json::json;
+use tokio::net::TcpListener;
 
 use crate::PATIENCE;
 
@@ -130,4 +132,41 @@ async fn the_issuer_of_tokens_is_asked_for_its_keys() {
     assert_eq!(first, Some("the issuer is there, with keys to sign with: 1"));
     let why = "the issuer's tokens cannot be checked: the issuer's OpenID configuration is that of";
     is_bad(&["--audience=api://hub", &other], &[], why).await;
+}
+
+#[tokio::test]
+async fn an_address_that_does_not_let_event_grid_deliver_is_told_of() {
+    for (answer, consents) in [
+        (Some("eventgrid.azure.net"), true),
+        (Some("*"), true),
+        (Some("example.com"), false),
+        (None, false),
+    ] {
+        // Given somebody who answers the handshake so
+        let headers: HeaderMap = answer
+            .map(|origin| ("webhook-allowed-origin".parse().unwrap(), origin.parse().unwrap()))
+            .into_iter()
+            .collect();
+        let router = Router::new().fallback(async move || headers.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let server = tokio::spawn(async { axum::serve(listener, router).await });
+
+        // When it is tried, then only consent is
+        match consents {
+            true => {
+                is_good(
+                    &[],
+                    &at("s3cret", &url),
+                    "the driver answers Event Grid's handshake at 127.0.0.1",
+                )
+                .await
+            }
+            false => {
+                let why = "Event Grid would not deliver: the answer to its handshake does not name eventgrid.azure.net";
+                is_bad(&[], &at("s3cret", &url), why).await;
+            }
+        }
+        server.abort();
+    }
 }
