@@ -140,6 +140,8 @@ fn started(pid: Pid) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::process::kill_process;
+    use std::os::unix::process::ExitStatusExt as _;
     use std::time::{Duration, Instant};
 
     fn sleeper() -> (Child, Pid) {
@@ -155,9 +157,11 @@ mod tests {
         !matches!(fields.split_whitespace().next(), None | Some("Z" | "X"))
     }
 
-    fn end(mut child: Child) {
-        child.kill().unwrap();
-        child.wait().unwrap();
+    /// Ends one that nobody killed before: then it ends of this signal and of no other.
+    fn end_of_alive(mut child: Child) {
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        let ended = child.wait().unwrap();
+        assert_eq!(ended.signal(), Some(Signal::TERM.as_raw()), "{ended}");
     }
 
     /// Does to the one who waits what the kernel does when the hub is gone, and waits until it has done its work.
@@ -187,13 +191,12 @@ mod tests {
     #[test]
     fn a_process_that_only_took_over_the_number_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut child, pid) = sleeper();
+        let (child, pid) = sleeper();
         fs::write(folder.path().join(pid.as_raw_nonzero().to_string()), "1").unwrap();
 
         kill_left_over(folder.path());
 
-        assert!(child.try_wait().unwrap().is_none());
-        end(child);
+        end_of_alive(child);
     }
 
     #[test]
@@ -228,10 +231,8 @@ mod tests {
 
         // Then what was noted and not ended is gone too
         assert!(!noted.wait().unwrap().success());
-        for mut alive in [ended, other] {
-            assert!(alive.try_wait().unwrap().is_none());
-            end(alive);
-        }
+        end_of_alive(ended);
+        end_of_alive(other);
         let deadline = Instant::now() + Duration::from_secs(20);
         while lives(&follower) {
             assert!(Instant::now() < deadline, "what a leader left behind lives");
@@ -242,7 +243,7 @@ mod tests {
     #[test]
     fn who_waited_for_one_hub_does_nothing_to_the_groups_of_the_next() {
         let folder = tempfile::tempdir().unwrap();
-        let ((of_first, first), (mut of_second, second)) = (sleeper(), sleeper());
+        let ((mut of_first, first), (of_second, second)) = (sleeper(), sleeper());
         let mut before = Notes::open(folder.path().join("groups")).unwrap();
         before.add(first);
         let next = Notes::open(folder.path().join("groups")).unwrap();
@@ -250,8 +251,7 @@ mod tests {
 
         hub_is_gone(&mut before);
 
-        assert!(of_second.try_wait().unwrap().is_none());
-        end(of_second);
-        end(of_first);
+        end_of_alive(of_second);
+        assert!(!of_first.wait().unwrap().success());
     }
 }
