@@ -33,6 +33,9 @@ pub struct FunctionLimits {
     /// Files and sockets each process has open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open_files: Option<u64>,
+    /// Units of fuel of one call, about one for each instruction, in languages that count them (`wasm`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fuel: Option<u64>,
 }
 
 impl FunctionLimits {
@@ -49,6 +52,7 @@ impl FunctionLimits {
         least("fileSize", self.file_size, 1)?;
         least("scratch", self.scratch, 1)?;
         least("openFiles", self.open_files, LEAST_FILES)?;
+        least("fuel", self.fuel, 1)?;
         match self.cpu {
             Some(cores) if !(0.01..=1024.0).contains(&cores) => Err(Invalid::new(
                 "limits.cpu",
@@ -91,6 +95,7 @@ mod tests {
                 r#"{"openFiles": 3}"#,
                 "limits.openFiles must be at least 32, not 3",
             ),
+            (r#"{"fuel": 0}"#, "limits.fuel must be at least 1, not 0"),
         ];
         for (json, problem) in table {
             let limits: FunctionLimits = serde_json::from_str(json).unwrap();

@@ -66,6 +66,7 @@ pub(crate) static FUNCTION: Shape = Object(&[
             ("fileSize", Any),
             ("scratch", Any),
             ("openFiles", Any),
+            ("fuel", Any),
         ]),
     ),
     ("network", Any),

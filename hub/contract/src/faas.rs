@@ -110,6 +110,8 @@ pub struct Bounds {
     pub open_files: u64,
     /// Whether it reaches the network.
     pub network: bool,
+    /// Units of fuel of one call, where the runtime counts them; no bound of the function's own when absent.
+    pub fuel: Option<u64>,
 }
 
 impl Default for Bounds {
@@ -122,6 +124,7 @@ impl Default for Bounds {
             scratch: 256 << 20,
             open_files: 1024,
             network: false,
+            fuel: None,
         }
     }
 }

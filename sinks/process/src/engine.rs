@@ -171,6 +171,9 @@ impl Process {
         }
         let checked = runtime.check(&function.source, &function.handler);
         checked.map_err(StartError::Invalid)?;
+        if function.bounds.fuel.is_some() && !runtime.counts_fuel() {
+            return Err(StartError::Invalid(runtime::without_fuel(runtime)));
+        }
         let found = self.find(runtime).await.map_err(StartError::Unavailable)?;
         let below = self.revisions_folder.clone();
         let prefix = format!("{}-", function.revision);

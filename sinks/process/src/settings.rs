@@ -46,6 +46,8 @@ pub struct Limits {
     pub address_space: Option<u64>,
     /// Megabytes of the heap of Node.js and of the JVM.
     pub heap: u32,
+    /// Units of fuel of one call in WebAssembly, and the most a function may ask for; not counted when absent.
+    pub fuel: Option<u64>,
     /// Bytes of the largest file it may write.
     pub file_size: u64,
     /// Files and sockets it may have open.
@@ -112,6 +114,7 @@ impl Default for Limits {
         Self {
             address_space: Some(4 << 30),
             heap: 1024,
+            fuel: None,
             file_size: 256 << 20,
             open_files: 1024,
         }

@@ -1,9 +1,13 @@
 //! What the end of a program means: its answer, its fault, its deadline or its bounds. Pure.
+//!
+//! Spent fuel is the program's fault, a `FunctionError`: the same call spends as much on any machine and at any time. It is no
+//! timeout, for a clock has no part in it; and no `SystemError` as memory is, of which the machine may have too little.
 
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use crate::answer::Answer;
+use crate::function::Limits;
 use crate::memory::OutOfMemory;
 use crate::output::Said;
 
@@ -17,21 +21,21 @@ pub(crate) struct Ending {
     pub(crate) last_lines: Vec<String>,
 }
 
-pub(crate) fn answer(ending: Ending, said: &Said, max_result: usize) -> Answer {
+pub(crate) fn answer(ending: Ending, said: &Said, limits: Limits) -> Answer {
     let Ending { ended, last_lines } = ending;
     let code = match &ended {
         Ok(Ok(())) => 0,
         Ok(Err(())) => 1,
         Err(error) => match error.downcast_ref::<I32Exit>() {
             Some(I32Exit(code)) => *code,
-            None => return stopped(error, said, last_lines, max_result),
+            None => return stopped(error, said, last_lines, limits),
         },
     };
     if said.too_long {
-        return Answer::too_long(&format!("more than {max_result}"), max_result);
+        return Answer::too_long(&format!("more than {}", limits.result), limits.result);
     }
     match code {
-        0 => Answer::said(&said.text, max_result),
+        0 => Answer::said(&said.text, limits.result),
         code => Answer::failed(
             explained(&format!("the program failed (exit status: {code})"), &last_lines),
             last_lines,
@@ -40,15 +44,20 @@ pub(crate) fn answer(ending: Ending, said: &Said, max_result: usize) -> Answer {
 }
 
 /// It did not end by itself.
-fn stopped(error: &wasmtime::Error, said: &Said, last_lines: Vec<String>, max_result: usize) -> Answer {
+fn stopped(error: &wasmtime::Error, said: &Said, last_lines: Vec<String>, limits: Limits) -> Answer {
     if said.too_long {
-        return Answer::too_long(&format!("more than {max_result}"), max_result);
+        return Answer::too_long(&format!("more than {}", limits.result), limits.result);
     }
     if let Some(out_of_memory) = error.downcast_ref::<OutOfMemory>() {
         return Answer::ended(format!("the program was ended during the call: {out_of_memory}"));
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => Answer::TimedOut,
+        Some(Trap::OutOfFuel) => {
+            let units = limits.fuel.unwrap_or_default();
+            let text = format!("the program was ended during the call: it spent its {units} units of fuel");
+            Answer::failed(text, frames(error))
+        }
         Some(trap) => {
             let trap = trap.to_string();
             let trap = trap.strip_prefix("wasm trap: ").unwrap_or(&trap);

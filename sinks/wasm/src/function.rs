@@ -58,6 +58,8 @@ pub(crate) enum LoadError {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) memory: Mebibytes,
+    /// Units; they are not counted when absent.
+    pub(crate) fuel: Option<u64>,
     /// Bytes of a result.
     pub(crate) result: usize,
 }
@@ -96,6 +98,8 @@ impl Function {
         let here = |error: &dyn std::fmt::Display| LoadError::Here(format!("{error:#}"));
         let mut config = Config::new();
         config.epoch_interruption(true);
+        // Counting costs at every block of a program: only where it is asked for.
+        config.consume_fuel(limits.fuel.is_some());
         let engine = Engine::new(&config).map_err(|e| here(&e))?;
         let program = match kind_of(&bytes) {
             Some(MODULE) => Program::Module(module(&engine, file, &bytes, limits.memory)?),
@@ -129,14 +133,15 @@ impl Function {
         store.limiter(|guest| &mut guest.budget);
         store.set_epoch_deadline(EPOCHS);
         let watched = self.watchdog.watch(deadline);
-        let ended = self.program.run(&mut store);
+        let fuelled = self.limits.fuel.map_or(Ok(()), |units| store.set_fuel(units));
+        let ended = fuelled.and_then(|()| self.program.run(&mut store));
         drop(watched);
         drop(store);
         let ending = Ending {
             ended,
             last_lines: stderr.lock().last_lines(),
         };
-        ending::answer(ending, &stdout.lock(), self.limits.result)
+        ending::answer(ending, &stdout.lock(), self.limits)
     }
 }
 

@@ -1,4 +1,4 @@
-//! `dispatch-wasm --memory MEBIBYTES SOCKET`: runs one function that is WebAssembly, for the hub's process engine.
+//! `dispatch-wasm --memory MEBIBYTES [--fuel UNITS] SOCKET`: runs one function that is WebAssembly, for the hub's process engine.
 //!
 //! ```text
 //! engine: frames on SOCKET -> Link -> Call -> Function: a new instance, the function message on its standard input
@@ -6,7 +6,7 @@
 //! ```
 //! The file is compiled once, when it is loaded. Invariants: no memory, no global and no descriptor outlives a call; an
 //! instance has three pipes, clocks and random numbers, and neither files, network, environment nor arguments; it
-//! has the memory it is allowed and no more, and ends at its deadline.
+//! has the memory it is allowed and no more, and ends at its deadline or when its fuel is spent.
 //!
 //! Not here: what a module may do beyond its instance. The engine contains this process like any other worker.
 
@@ -31,12 +31,17 @@ use crate::function::{Function, Limits};
 use crate::link::Link;
 use crate::memory::Mebibytes;
 
-const USAGE: &str = "usage: dispatch-wasm --memory MEBIBYTES SOCKET, or dispatch-wasm --version";
+const USAGE: &str =
+    "usage: dispatch-wasm --memory MEBIBYTES [--fuel UNITS] SOCKET, or dispatch-wasm --version";
 
 /// What the command line asks for.
 enum Wanted {
     Version,
-    Serve { memory: Mebibytes, socket: PathBuf },
+    Serve {
+        memory: Mebibytes,
+        fuel: Option<u64>,
+        socket: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -52,17 +57,21 @@ fn main() -> ExitCode {
 }
 
 fn wanted(arguments: Vec<OsString>) -> anyhow::Result<Wanted> {
-    match arguments.as_slice() {
-        [only] if only == "--version" => Ok(Wanted::Version),
-        [flag, memory, socket] if flag == "--memory" => {
-            let memory = memory.to_str().and_then(|text| text.parse().ok());
-            Ok(Wanted::Serve {
-                memory: Mebibytes(memory.context("--memory: say a whole number of mebibytes")?),
-                socket: socket.into(),
-            })
+    let number = |text: &OsString| text.to_str().and_then(|text| text.parse().ok());
+    let (memory, fuel, socket) = match arguments.as_slice() {
+        [only] if only == "--version" => return Ok(Wanted::Version),
+        [first, memory, socket] if first == "--memory" => (memory, None, socket),
+        [first, memory, second, fuel, socket] if first == "--memory" && second == "--fuel" => {
+            let units = number(fuel).context("--fuel: say a whole number of units")?;
+            (memory, Some(units), socket)
         }
         _ => bail!(USAGE),
-    }
+    };
+    Ok(Wanted::Serve {
+        memory: Mebibytes(number(memory).context("--memory: say a whole number of mebibytes")?),
+        fuel,
+        socket: socket.into(),
+    })
 }
 
 fn run(wanted: Wanted) -> anyhow::Result<()> {
@@ -72,19 +81,20 @@ fn run(wanted: Wanted) -> anyhow::Result<()> {
             writeln!(std::io::stdout(), "dispatch-wasm {}", env!("CARGO_PKG_VERSION"))?;
             Ok(())
         }
-        Wanted::Serve { memory, socket } => {
+        Wanted::Serve { memory, fuel, socket } => {
             let link = Link::connect(&socket).with_context(|| format!("{}", socket.display()))?;
-            serve(link, memory)
+            serve(link, memory, fuel)
         }
     }
 }
 
 /// Loads the function it is told, then answers calls until the engine hangs up.
-fn serve(mut link: Link, memory: Mebibytes) -> anyhow::Result<()> {
+fn serve(mut link: Link, memory: Mebibytes, fuel: Option<u64>) -> anyhow::Result<()> {
     let Some(frame) = link.read()? else { return Ok(()) };
     let order = Order::from_json(&frame).context("the order to load a function")?;
     let limits = Limits {
         memory,
+        fuel,
         result: order.max_result,
     };
     let function = match Function::load(&order.folder, &order.handler, limits) {

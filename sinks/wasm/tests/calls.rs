@@ -156,6 +156,35 @@ fn a_program_that_never_ends_is_stopped_at_its_deadline_and_the_same_worker_answ
 }
 
 #[test]
+fn a_program_that_spent_its_fuel_is_stopped_and_the_same_worker_answers_the_next() {
+    let text = command(KINDS, START);
+    let module = wasm::from_text(&text).unwrap();
+    for bytes in [module.clone(), wasm::component(&module).unwrap()] {
+        let mut stage = Stage::with(&["--fuel", "1000000"], "function.wasm", &bytes).unwrap();
+        for _ in 0..2 {
+            let answer = stage.call(LOOP);
+            let error = &answer["context"]["error"];
+            assert_eq!(error["type"], "FunctionError", "{answer}");
+            let message = "the program was ended during the call: it spent its 1000000 units of fuel";
+            assert_eq!(error["message"], message, "{answer}");
+            let trace = error["stacktrace"].as_array().unwrap();
+            assert_eq!(trace.last().unwrap(), "at do", "{answer}");
+            // Each call has all of it.
+            assert_answered(&stage.call("0"), json!(0));
+        }
+    }
+}
+
+#[test]
+fn fuel_and_deadline_bound_a_call_each_by_itself() {
+    let much = u64::MAX.to_string();
+    let module = wasm::from_text(&command(KINDS, START)).unwrap();
+    let mut stage = Stage::with(&["--fuel", &much], "function.wasm", &module).unwrap();
+    let answer = stage.call_within(LOOP, Duration::from_millis(300));
+    assert_eq!(answer["context"]["timeout"], true, "{answer}");
+}
+
+#[test]
 fn memories_that_only_together_are_too_much_are_told_when_it_begins() {
     let text = command("(memory $more 255)", "");
     let answer = module(&text).call("0");

@@ -110,6 +110,14 @@ fn a_command_line_that_is_none_says_how_it_is_used() {
         (&[][..], "usage: dispatch-wasm --memory"),
         (&["--memory", "much", "socket"], "a whole number of mebibytes"),
         (&["--memory", "1", "/no/such/socket"], "/no/such/socket"),
+        (
+            &["--memory", "1", "--fuel", "-1", "socket"],
+            "a whole number of units",
+        ),
+        (
+            &["--memory", "1", "--speed", "1", "socket"],
+            "usage: dispatch-wasm --memory",
+        ),
     ] {
         let (fine, said) = run(arguments);
         assert!(!fine && said.contains(wanted), "{arguments:?}: {said}");

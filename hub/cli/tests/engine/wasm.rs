@@ -104,12 +104,21 @@ async fn a_wasm_function_that_fails_ends_in_time_and_says_how() -> Result<()> {
             "SystemError",
             "the program was ended during the call: it needs more memory than the 96 MiB it may have",
         ),
+        (
+            "spends",
+            LOOPS,
+            "FunctionError",
+            "the program was ended during the call: it spent its 1000000 units of fuel",
+        ),
     ];
 
     println!("| function | type | message | seconds |\n|---|---|---|---|");
     for (name, text, ty, message) in table {
         let path = written(&bench, &format!("{name}.wasm"), &wasm::from_text(text)?)?;
-        let flags = ["--timeout", "2000", "--memory", "128Mi"];
+        let mut flags = vec!["--timeout", "2000", "--memory", "128Mi"];
+        if name == "spends" {
+            flags.extend(["--fuel", "1000000"]);
+        }
         bench.function(name, "wasm", &path, &flags).await?;
         for _ in 0..2 {
             let began = Instant::now();
@@ -124,6 +133,22 @@ async fn a_wasm_function_that_fails_ends_in_time_and_says_how() -> Result<()> {
             println!("| {name} | {ty} | {message} | {:.1} |", took.as_secs_f64());
         }
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fuel_for_a_language_that_counts_none_is_refused_with_what_to_say_instead() -> Result<()> {
+    let bench = Bench::start().await?;
+    if bench.image("exec", "").await?.is_none() {
+        return Ok(());
+    }
+    let path = written(&bench, "program", b"#!/bin/sh\ncat\n")?;
+
+    let function = bench.tried("program", "exec", &path, &["--fuel", "1000"]).await?;
+
+    let reason = "limits.fuel: exec counts no fuel (wasm does): bound its calls with timeout and limits.cpu";
+    assert_eq!(function["reason"], json!([reason]), "{function}");
+    assert_eq!(function["limits"], json!({"fuel": 1000}), "{function}");
     Ok(())
 }
 

@@ -20,6 +20,7 @@ const MAXIMUM: Bounds = Bounds {
     scratch: 2 << 30,
     open_files: 16_384,
     network: true,
+    fuel: None,
 };
 
 /// Whether functions are contained.
@@ -92,6 +93,7 @@ impl WorkerLimits {
             scratch: self.scratch.map_or(otherwise.scratch, NonZeroU64::get),
             open_files: self.open_files.map_or(otherwise.open_files, NonZeroU64::get),
             network: otherwise.network,
+            fuel: otherwise.fuel,
         }
     }
 }
@@ -118,6 +120,8 @@ impl FunctionSettings {
             scratch: within("scratch", said.scratch, usual.scratch, most.scratch)?,
             open_files: within("openFiles", said.open_files, usual.open_files, most.open_files)?,
             network: function.network,
+            // A runtime's own matter, and so is the most of it (`workers.fuel`).
+            fuel: said.fuel,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! Bounds of the processes that run functions.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub struct Workers {
     /// Megabytes of the heap of one worker in Node.js or on the JVM.
     #[serde(deserialize_with = "at_least_one")]
     pub heap: usize,
+    /// Units of fuel of one call in WebAssembly, and the most a function may ask for; not counted unless said.
+    pub fuel: Option<NonZeroU64>,
 }
 
 impl Default for Workers {
@@ -41,6 +44,7 @@ impl Default for Workers {
             idle: settings.idle,
             load: settings.load,
             heap: settings.limits.heap as usize,
+            fuel: None,
         }
     }
 }
@@ -53,6 +57,22 @@ impl Workers {
         settings.max_waiting = self.waiting;
         (settings.idle, settings.load) = (self.idle, self.load);
         settings.limits.heap = u32::try_from(self.heap).unwrap_or(u32::MAX);
+        settings.limits.fuel = self.fuel.map(NonZeroU64::get);
         settings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fuel_is_counted_only_where_it_is_said() {
+        let read =
+            |text: &str| serde_norway::from_str::<Workers>(text).map(|workers| workers.settings("".into()));
+
+        assert_eq!(read("max: 3").unwrap().limits.fuel, None);
+        assert_eq!(read("fuel: 1000000000").unwrap().limits.fuel, Some(1_000_000_000));
+        assert!(read("fuel: 0").unwrap_err().to_string().contains("fuel"));
     }
 }

@@ -63,6 +63,11 @@ pub(crate) trait Runtime: Send + Sync + 'static {
         one_file_or_handler(source, handler)
     }
 
+    /// Whether it can bound a call by what it executes.
+    fn counts_fuel(&self) -> bool {
+        false
+    }
+
     /// Makes the function's files ready to be run and says how a worker is started.
     fn prepare<'a>(&'a self, site: &'a Site<'a>) -> BoxFuture<'a, Result<Plan, StartError>>;
 
@@ -159,6 +164,16 @@ pub(crate) fn names() -> Vec<&'static str> {
 /// That there is no such runtime, and which there are.
 pub(crate) fn unknown(name: &str) -> String {
     format!("the language {name:?} is not known: use {}", names().join(", "))
+}
+
+/// That calls of this one are bounded by other means, and by which.
+pub(crate) fn without_fuel(runtime: &dyn Runtime) -> String {
+    let count = ALL.into_iter().filter(|runtime| runtime.counts_fuel());
+    format!(
+        "limits.fuel: {} counts no fuel ({} does): bound its calls with timeout and limits.cpu",
+        runtime.name(),
+        count.map(Runtime::name).collect::<Vec<_>>().join(", ")
+    )
 }
 
 /// The name of a source that is one file without a name.

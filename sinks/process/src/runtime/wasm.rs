@@ -37,6 +37,10 @@ impl Runtime for Wasm {
         find(plugins).boxed()
     }
 
+    fn counts_fuel(&self) -> bool {
+        true
+    }
+
     fn prepare<'a>(&'a self, site: &'a Site<'a>) -> BoxFuture<'a, Result<Plan, StartError>> {
         ready(prepare(site))
     }
@@ -65,17 +69,45 @@ fn prepare(site: &Site<'_>) -> Result<Plan, StartError> {
         name => exec::inside(site.source, name)?,
     };
     let inside = file.strip_prefix(site.source).unwrap_or(&file).to_string_lossy();
-    let plan = Plan::framed(&site.found.path, &inside)
+    let mut plan = Plan::framed(&site.found.path, &inside)
         .argument("--memory")
-        .argument(mebibytes(site).to_string())
+        .argument(mebibytes(site).to_string());
+    if let Some(fuel) = fuel(site.bounds.fuel, site.limits.fuel) {
+        plan = plan.argument("--fuel").argument(fuel.to_string());
+    }
+    let plan = plan
         // Threads of its compiler and of its clock.
         .variable("RAYON_NUM_THREADS", "2")
         .variable("TOKIO_WORKER_THREADS", "1");
     Ok(Plan { grace: GRACE, ..plan })
 }
 
+/// What one call may spend: what the function says, up to what the engine says.
+fn fuel(said: Option<u64>, most: Option<u64>) -> Option<u64> {
+    [said, most].into_iter().flatten().min()
+}
+
 /// What one instance may have: room is left for the worker itself.
 fn mebibytes(site: &Site<'_>) -> u64 {
     let room = (site.bounds.memory / 4 * 3) >> 20;
     room.min(site.limits.heap.into()).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_has_the_fuel_its_function_says_up_to_the_engines() {
+        let table = [
+            (None, None, None),
+            (Some(5), None, Some(5)),
+            (None, Some(7), Some(7)),
+            (Some(5), Some(7), Some(5)),
+            (Some(9), Some(7), Some(7)),
+        ];
+        for (said, most, wanted) in table {
+            assert_eq!(fuel(said, most), wanted, "{said:?} of {most:?}");
+        }
+    }
 }

@@ -27,6 +27,11 @@ pub struct Stage {
 impl Stage {
     /// `Err` is why it does not run this file.
     pub fn load(file: &str, bytes: &[u8]) -> Result<Self, String> {
+        Self::with(&[], file, bytes)
+    }
+
+    /// The same with more flags.
+    pub fn with(flags: &[&str], file: &str, bytes: &[u8]) -> Result<Self, String> {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("source")).unwrap();
         std::fs::write(folder.path().join("source/function.wasm"), bytes).unwrap();
@@ -35,6 +40,7 @@ impl Stage {
         let stderr = std::fs::File::create(folder.path().join("stderr")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_dispatch-wasm"))
             .args(["--memory", &MEMORY.to_string()])
+            .args(flags)
             .arg(&socket)
             .env("DISPATCH_SECRET", "not for functions")
             .stdin(Stdio::null())

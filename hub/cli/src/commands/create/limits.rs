@@ -23,6 +23,9 @@ pub(super) struct Limits {
     /// Files and sockets a process has open
     #[arg(long, value_name = "N")]
     open_files: Option<u64>,
+    /// Fuel of one call, about a unit for each instruction: functions in wasm alone
+    #[arg(long, value_name = "UNITS")]
+    fuel: Option<u64>,
     /// It reaches the network; the hub must allow that
     #[arg(long)]
     network: bool,
@@ -38,6 +41,7 @@ impl Limits {
             ("fileSize", self.file_size.map(Value::from)),
             ("scratch", self.scratch.map(Value::from)),
             ("openFiles", self.open_files.map(Value::from)),
+            ("fuel", self.fuel.map(Value::from)),
         ];
         for (name, value) in said {
             if let Some(value) = value {
