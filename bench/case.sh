@@ -93,9 +93,9 @@ image() {
     ready image "$1"
 }
 
-# deploy NAME LANGUAGE FILE HANDLER FLAGS…: a function of bench/functions.
+# deploy NAME LANGUAGE FILE HANDLER FLAGS…: a function of bench/functions, or of the folder $functions.
 deploy() {
-    dispatch create function "$1" "bench/functions/$3" --image "$2" --handler "$4" "${@:5}" >>"$out/cli.log"
+    dispatch create function "$1" "${functions:-bench/functions}/$3" --image "$2" --handler "$4" "${@:5}" >>"$out/cli.log"
     ready function "$1"
 }
 

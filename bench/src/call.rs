@@ -162,7 +162,7 @@ async fn load(
     Ok(posted)
 }
 
-/// The function message: the payload is what the other rows post.
+/// The function message, and how long it may take: the payload is what the other rows post.
 fn message(size: usize) -> anyhow::Result<Vec<u8>> {
     let recipe = Recipe {
         mode: Mode::Structured,
@@ -181,7 +181,7 @@ fn message(size: usize) -> anyhow::Result<Vec<u8>> {
     })?;
     let payload: Value = serde_json::from_slice(request.body())?;
     Ok(serde_json::to_vec(
-        &json!({"context": {"secrets": {}}, "payload": payload}),
+        &json!({"left": ANSWER_TIMEOUT.as_millis(), "context": {"secrets": {}}, "payload": payload}),
     )?)
 }
 
