@@ -48,8 +48,8 @@ const MAX_CHECKS: u64 = 1_000_000_000;
 const AT_ONCE: u64 = 1 << 22;
 /// Checks that take longer, at once.
 const MAX_LONG: usize = 4;
-/// How often one value may be looked at to tell what is wrong with it.
-const MAX_VISITS: u64 = 10_000;
+/// Checks to tell what is wrong with a payload whose values are looked at again and again.
+const MAX_AGAIN: u64 = 20_000_000;
 /// Bytes of a payload above which only the first problem is looked for.
 const MAX_TOLD: usize = 64 * 1024;
 /// Problems named in one message.
@@ -164,11 +164,14 @@ async fn checked(
     fault: FunctionErrorKind,
     what: &'static str,
 ) -> Result<(), InvocationError> {
-    let weight = match schema {
-        Some(Ok(schema)) => schema.shape.weight,
-        Some(Err(_)) | None => 0,
+    let is_short = match schema {
+        Some(Ok(schema)) => {
+            let (shape, bytes) = (schema.shape, payload.len() as u64);
+            !shape.branches() && shape.weight.saturating_mul(bytes) <= AT_ONCE
+        }
+        Some(Err(_)) | None => true,
     };
-    if weight.saturating_mul(payload.len() as u64) <= AT_ONCE {
+    if is_short {
         return fits(schema, payload, fault, what);
     }
     let turn = LONG.acquire().await;
@@ -222,7 +225,9 @@ fn fits(
     if validator.is_valid(&payload) {
         return Ok(());
     }
-    if shape.visits(extent.depth) > MAX_VISITS {
+    let visits = shape.visits(extent.depth);
+    let again = visits.saturating_mul(extent.values).saturating_mul(shape.weight);
+    if visits > 1 && again > MAX_AGAIN {
         let text = "where is not told: the schema leads back to itself and this is too deep";
         return failed(fault, format!("{start}{text}"));
     }

@@ -2,7 +2,9 @@
 //!
 //! A few definitions, each naming the next one twice, are a schema of a few lines that makes as many checks as there are
 //! grains of sand. So references are counted as often as they are followed ([`Shape::weight`]), and those that lead back
-//! to where they stand ([`Shape::recursions`]) apart: what they cost depends on how deep an input is.
+//! to where they stand apart ([`Shape::visits`]): what they cost depends on how deep an input is.
+
+mod cost;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -10,6 +12,8 @@ use std::ptr::from_ref;
 
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
+
+use self::cost::{Costs, Level, Reference};
 
 /// Keywords that name another schema.
 const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
@@ -26,6 +30,19 @@ const MAPS: [&str; 6] = [
     "$defs",
     "definitions",
 ];
+/// Keywords whose schemas are for what is in a value; those of all others are for the value.
+const DEEPER: [&str; 10] = [
+    "properties",
+    "patternProperties",
+    "additionalProperties",
+    "unevaluatedProperties",
+    "propertyNames",
+    "items",
+    "prefixItems",
+    "additionalItems",
+    "unevaluatedItems",
+    "contains",
+];
 /// Schemas that are named; with more a schema is too heavy whatever is in them.
 const MOST_NAMED: usize = 2000;
 /// The same of references, each as often as there are schemas it may mean.
@@ -36,8 +53,7 @@ const MOST_REFERENCES: usize = 20_000;
 pub(super) struct Shape {
     /// Values in it, those behind a reference once for each time it is followed, but not back to itself.
     pub(super) weight: u64,
-    /// References that lead back to themselves.
-    pub(super) recursions: u32,
+    level: Level,
 }
 
 impl Shape {
@@ -45,22 +61,29 @@ impl Shape {
         let mut graph = Graph::default();
         graph.take(schema, None);
         if !graph.follow(schema) {
+            let level = Level { met: 1, deeper: 0 };
             return Self {
                 weight: u64::MAX,
-                recursions: 0,
+                level,
             };
         }
-        let recursions = graph.forget_recursions();
+        let mut costs = Costs::new(graph.sizes, graph.named);
         Self {
-            weight: graph.weight(0),
-            recursions,
+            weight: costs.weight(),
+            level: costs.level(),
         }
+    }
+
+    /// Whether there are inputs of which a value is looked at more than once.
+    pub(super) fn branches(&self) -> bool {
+        self.visits(1) > 1
     }
 
     /// How often a value as deep as this may be looked at.
     pub(super) fn visits(&self, depth: usize) -> u64 {
         let depth = u32::try_from(depth).unwrap_or(u32::MAX);
-        u64::from(self.recursions.max(1)).saturating_pow(depth)
+        let Level { met, deeper } = self.level;
+        met.saturating_mul(deeper.max(1).saturating_pow(depth))
     }
 }
 
@@ -90,8 +113,7 @@ struct Graph<'a> {
     places: HashMap<*const Value, usize>,
     sizes: Vec<u64>,
     /// For each, the named ones, as often as they are.
-    named: Vec<Vec<usize>>,
-    weights: Vec<Option<u64>>,
+    named: Vec<Vec<Reference>>,
 }
 
 impl<'a> Graph<'a> {
@@ -137,17 +159,17 @@ impl<'a> Graph<'a> {
         self.index(root);
         while let Some(schema) = open.pop() {
             let mut found = Vec::new();
-            let size = self.count(schema, Part::Schema, &mut found);
+            let size = self.count(schema, Part::Schema, false, &mut found);
             references += found.len();
             if references > MOST_REFERENCES {
                 return false;
             }
             let at = self.index(schema);
             self.sizes[at] = size;
-            for target in found {
+            for (target, deeper) in found {
                 let known = self.places.contains_key(&from_ref(target));
                 let to = self.index(target);
-                self.named[at].push(to);
+                self.named[at].push(Reference { to, deeper });
                 if !known {
                     open.push(target);
                 }
@@ -167,20 +189,20 @@ impl<'a> Graph<'a> {
         self.places.insert(schema, at);
         self.sizes.push(0);
         self.named.push(Vec::new());
-        self.weights.push(None);
         at
     }
 
-    /// The values of a schema, and in `found` the schemas it names; no more of them than are needed to see that they are
-    /// too many.
-    fn count(&self, schema: &'a Value, part: Part, found: &mut Vec<&'a Value>) -> u64 {
+    /// The values of a schema, and in `found` the schemas it names and whether they are for what is in a value; no more
+    /// of them than are needed to see that they are too many.
+    fn count(&self, schema: &'a Value, part: Part, deeper: bool, found: &mut Vec<(&'a Value, bool)>) -> u64 {
         let is_map = part == Part::Map;
         if let (Value::Object(members), false) = (schema, is_map) {
             for key in REFERENCES {
                 if let Some(name) = members.get(key).and_then(Value::as_str)
                     && found.len() <= MOST_REFERENCES
                 {
-                    self.resolve(name, key, schema, found);
+                    let targets = self.resolve(name, key, schema);
+                    found.extend(targets.into_iter().map(|target| (target, deeper)));
                 }
             }
         }
@@ -190,13 +212,14 @@ impl<'a> Graph<'a> {
                 true => Part::Map,
                 false => Part::Schema,
             };
-            self.count(value, part, found)
+            let deeper = deeper || (!is_map && DEEPER.contains(&key));
+            self.count(value, part, deeper, found)
         });
         1 + inner.sum::<u64>()
     }
 
     /// Where a name may lead to: `#/$defs/a`, `#anchor`, `https://example.org/other#/x`, `other`.
-    fn resolve(&self, name: &str, key: &str, said_in: &'a Value, found: &mut Vec<&'a Value>) {
+    fn resolve(&self, name: &str, key: &str, said_in: &'a Value) -> Vec<&'a Value> {
         let (document, fragment) = name.split_once('#').unwrap_or((name, ""));
         let all = || (0..self.documents.len()).collect();
         let documents: Vec<usize> = match &*last_part(document) {
@@ -207,56 +230,21 @@ impl<'a> Graph<'a> {
             last => self.identified.get(last).cloned().unwrap_or_default(),
         };
         let fragment = percent_decode_str(fragment).decode_utf8_lossy();
-        let targets = documents.into_iter().filter_map(|document| {
-            match fragment.starts_with('/') || fragment.is_empty() {
-                true => self.documents[document].schema.pointer(&fragment),
-                false => self.anchors.get(&(document, &*fragment)).copied(),
-            }
-        });
-        found.extend(targets);
+        let documents = documents.into_iter();
+        let targets =
+            documents.filter_map(
+                |document| match fragment.starts_with('/') || fragment.is_empty() {
+                    true => self.documents[document].schema.pointer(&fragment),
+                    false => self.anchors.get(&(document, &*fragment)).copied(),
+                },
+            );
+        targets.collect()
     }
 
     /// The documents that a schema stands in, the nearest first.
     fn around(&self, schema: &Value) -> Vec<usize> {
         let nearest = self.within.get(&from_ref(schema)).copied();
         std::iter::successors(nearest, |document| self.documents[*document].around).collect()
-    }
-
-    /// Takes out the references that lead back to where they stand; how many.
-    fn forget_recursions(&mut self) -> u32 {
-        let reached: Vec<Vec<bool>> = (0..self.named.len()).map(|at| self.reached(at)).collect();
-        let mut recursions: u32 = 0;
-        for (at, named) in self.named.iter_mut().enumerate() {
-            named.retain(|to| {
-                let back = reached[*to][at];
-                recursions = recursions.saturating_add(u32::from(back));
-                !back
-            });
-        }
-        recursions
-    }
-
-    fn reached(&self, from: usize) -> Vec<bool> {
-        let mut seen = vec![false; self.named.len()];
-        let mut open = vec![from];
-        while let Some(at) = open.pop() {
-            if !std::mem::replace(&mut seen[at], true) {
-                open.extend(&self.named[at]);
-            }
-        }
-        seen
-    }
-
-    fn weight(&mut self, at: usize) -> u64 {
-        if let Some(known) = self.weights[at] {
-            return known;
-        }
-        let named = std::mem::take(&mut self.named[at]);
-        let weight = named
-            .into_iter()
-            .fold(self.sizes[at], |sum, to| sum.saturating_add(self.weight(to)));
-        self.weights[at] = Some(weight);
-        weight
     }
 }
 
@@ -289,9 +277,9 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn shape(schema: Value) -> (u64, u32) {
-        let Shape { weight, recursions } = Shape::of(&schema);
-        (weight, recursions)
+    fn shape(schema: Value) -> (u64, u64) {
+        let shape = Shape::of(&schema);
+        (shape.weight, shape.level.deeper)
     }
 
     #[test]
@@ -361,10 +349,10 @@ mod tests {
         for schema in [
             pointer, whole, anchor, id, inside, by_place, old_id, beside, relative, nobodys, dynamic,
         ] {
-            let Shape { weight, recursions } = Shape::of(&schema);
+            let Shape { weight, level } = Shape::of(&schema);
             assert!(
-                weight > 1 << 40 && recursions == 0,
-                "{weight} {recursions}: {schema}"
+                weight > 1 << 40 && level.deeper == 0,
+                "{weight} {level:?}: {schema}"
             );
         }
     }
@@ -402,9 +390,38 @@ mod tests {
             "$ref": "#/$defs/a",
             "$defs": {"a": {"items": {"$ref": "#/$defs/b"}}, "b": {"items": {"$ref": "#/$defs/a"}}},
         });
-        assert_eq!(Shape::of(&each_other).recursions, 2);
-        assert_eq!(shape(json!({"$ref": "#"})), (2, 1));
+        assert_eq!(Shape::of(&each_other).visits(100), 1);
+        assert_eq!(shape(json!({"$ref": "#"})), (2, u64::MAX));
         assert_eq!(shape(json!({"$ref": "nowhere#/x"})), (2, 0));
         assert_eq!(shape(json!({"properties": {"$ref": {"$ref": "#"}}})), (4, 1));
+    }
+
+    #[test]
+    fn what_is_doubled_on_the_way_back_to_itself_is_seen() {
+        let doubling = |end: Value| {
+            let mut definitions = serde_json::Map::new();
+            for n in 0..40 {
+                let next = json!({"$ref": format!("#/$defs/d{}", n + 1)});
+                definitions.insert(format!("d{n}"), json!({"allOf": [next, next]}));
+            }
+            definitions.insert("d40".to_owned(), end);
+            definitions
+        };
+        // All of them lead back: not one level of an input may be told of.
+        let back = json!({"$ref": "#/$defs/d0"});
+        let around = json!({"$ref": "#/$defs/d0", "$defs": doubling(json!({"type": "object", "properties": {"a": back}}))});
+        let around = Shape::of(&around);
+        assert!(around.weight < 1000 && around.visits(0) > 1 << 40, "{around:?}");
+
+        // They are met only behind one that leads back.
+        let mut definitions = doubling(json!({"type": "object"}));
+        definitions.insert(
+            "a".to_owned(),
+            json!({"properties": {"b": {"$ref": "#/$defs/b"}}}),
+        );
+        let b = json!({"properties": {"a": {"$ref": "#/$defs/a"}, "d": {"$ref": "#/$defs/d0"}}});
+        definitions.insert("b".to_owned(), b);
+        let behind = Shape::of(&json!({"$ref": "#/$defs/a", "$defs": definitions}));
+        assert!(behind.weight > 1 << 40, "{behind:?}");
     }
 }
