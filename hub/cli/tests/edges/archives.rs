@@ -235,7 +235,7 @@ async fn an_archive_without_the_handler_is_an_error_with_one_reason() -> Result<
         (b"b.txt", Regular, b"x"),
     ]));
     let zip = b"PK\x03\x04 and so on".to_vec();
-    let mut table = Table::new("archive | handler | status; why");
+    let mut table = Table::new("archive: handler | status | why");
     for (at, (what, bytes, handler, wanted)) in [
         (
             "a file that is not there",
@@ -280,7 +280,8 @@ async fn an_archive_without_the_handler_is_an_error_with_one_reason() -> Result<
             true => reason(&made)?,
             false => made.to_string(),
         };
-        table.row(what, format!("`{handler}`"), format!("`{handler}`"), &why, wanted);
+        let status = made["status"].as_str().unwrap_or_default();
+        table.row(&format!("{what}: `{handler}`"), status, "ERROR", &why, wanted);
         ensure!(
             why.contains("Invalid function file or handler") || !wanted.contains("module"),
             "{why}"
