@@ -12,6 +12,7 @@ mod owner;
 mod proxy_event;
 mod request;
 mod response;
+mod web;
 
 use std::path::Path;
 
