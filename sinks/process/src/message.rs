@@ -28,15 +28,29 @@ pub(crate) fn load(folder: &Path, handler: &str) -> Vec<u8> {
     frame.finish(MAX_CALL).unwrap_or_default()
 }
 
+/// What a function that is loaded is asked with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asks {
+    /// Function messages.
+    Message,
+    /// HTTP requests.
+    Http,
+}
+
 /// What a worker answers to `load`: `Err` says why the function cannot be loaded.
-pub(crate) fn loaded(answer: &[u8]) -> Result<(), String> {
+pub(crate) fn loaded(answer: &[u8]) -> Result<Asks, String> {
     #[derive(Deserialize)]
     struct Loaded {
         error: Option<String>,
+        #[serde(default)]
+        http: bool,
     }
-    match parse::<Loaded>(answer) {
-        Ok(Loaded { error: None }) => Ok(()),
-        Ok(Loaded { error: Some(error) }) | Err(error) => Err(error),
+    match parse::<Loaded>(answer)? {
+        Loaded {
+            error: Some(error), ..
+        } => Err(error),
+        Loaded { http: true, .. } => Ok(Asks::Http),
+        Loaded { .. } => Ok(Asks::Message),
     }
 }
 
@@ -77,7 +91,8 @@ fn write(invocation: &Invocation, left: Option<Duration>, to: &mut Vec<u8>) -> R
     serde_json::to_writer(to, &message).map_err(|e| invalid(e.to_string()))
 }
 
-fn too_large() -> FunctionError {
+/// A call that is longer than any worker gets.
+pub(crate) fn too_large() -> FunctionError {
     invalid(format!("the function message has more than {MAX_CALL} bytes"))
 }
 

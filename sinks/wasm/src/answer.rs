@@ -4,10 +4,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use crate::call::CallError;
 use crate::function::LoadError;
+use crate::web::Response;
 
-/// The function takes calls.
+/// The function takes calls: function messages.
 pub(crate) const LOADED: &[u8] = br#"{"ok":true}"#;
+/// The function takes calls: HTTP requests.
+pub(crate) const LOADED_HANDLER: &[u8] = br#"{"ok":true,"http":true}"#;
 /// Bytes of an error's message.
 const MAX_MESSAGE: usize = 8 * 1024;
 
@@ -23,6 +27,8 @@ pub(crate) fn refused(error: &LoadError) -> Vec<u8> {
 pub(crate) enum Answer {
     /// With a function message of the program's own.
     Said(Message),
+    /// With a handler's response, whatever its status.
+    Responded(Response),
     Failed(Failure),
     /// At its deadline.
     TimedOut,
@@ -76,7 +82,7 @@ impl Answer {
     }
 
     /// The call cannot be understood.
-    pub(crate) fn bad_input(error: &serde_json::Error) -> Self {
+    pub(crate) fn bad_input(error: &CallError) -> Self {
         Self::error("InputError", format!("Invalid Input: {error}"), Vec::new())
     }
 
@@ -111,6 +117,7 @@ impl Answer {
     pub(crate) fn to_json(&self) -> Vec<u8> {
         let written = match self {
             Self::Said(message) => serde_json::to_vec(message),
+            Self::Responded(response) => serde_json::to_vec(&json!({ "response": response.told() })),
             Self::Failed(failure) => {
                 serde_json::to_vec(&json!({"context": {"error": failure}, "payload": null}))
             }

@@ -9,7 +9,6 @@ use wasmtime_wasi::I32Exit;
 use crate::answer::Answer;
 use crate::function::Limits;
 use crate::memory::OutOfMemory;
-use crate::output::Said;
 
 /// Frames of a stack that are told.
 const FRAMES: usize = 20;
@@ -19,23 +18,30 @@ pub(crate) struct Ending {
     pub(crate) ended: wasmtime::Result<Result<(), ()>>,
     /// Of its standard error.
     pub(crate) last_lines: Vec<String>,
+    /// Whether it was about to answer with more than a result may have.
+    pub(crate) too_long: bool,
 }
 
-pub(crate) fn answer(ending: Ending, said: &Said, limits: Limits) -> Answer {
-    let Ending { ended, last_lines } = ending;
+/// `said` is what it answered, if it ended well.
+pub(crate) fn answer(ending: Ending, limits: Limits, said: impl FnOnce() -> Answer) -> Answer {
+    let Ending {
+        ended,
+        last_lines,
+        too_long,
+    } = ending;
+    if too_long {
+        return Answer::too_long(&format!("more than {}", limits.result), limits.result);
+    }
     let code = match &ended {
         Ok(Ok(())) => 0,
         Ok(Err(())) => 1,
         Err(error) => match error.downcast_ref::<I32Exit>() {
             Some(I32Exit(code)) => *code,
-            None => return stopped(error, said, last_lines, limits),
+            None => return stopped(error, last_lines, limits),
         },
     };
-    if said.too_long {
-        return Answer::too_long(&format!("more than {}", limits.result), limits.result);
-    }
     match code {
-        0 => Answer::said(&said.text, limits.result),
+        0 => said(),
         code => Answer::failed(
             explained(&format!("the program failed (exit status: {code})"), &last_lines),
             last_lines,
@@ -44,10 +50,7 @@ pub(crate) fn answer(ending: Ending, said: &Said, limits: Limits) -> Answer {
 }
 
 /// It did not end by itself.
-fn stopped(error: &wasmtime::Error, said: &Said, last_lines: Vec<String>, limits: Limits) -> Answer {
-    if said.too_long {
-        return Answer::too_long(&format!("more than {}", limits.result), limits.result);
-    }
+fn stopped(error: &wasmtime::Error, last_lines: Vec<String>, limits: Limits) -> Answer {
     if let Some(out_of_memory) = error.downcast_ref::<OutOfMemory>() {
         return Answer::ended(format!("the program was ended during the call: {out_of_memory}"));
     }

@@ -1,25 +1,31 @@
 //! A function's file, compiled and checked once, and started anew for each call.
 //!
-//! Two kinds of file: a module that speaks WASI preview 1 and exports `_start`, and a component that exports
-//! `wasi:cli/run`. Both are commands: they read the function message from standard input, write their answer to standard
-//! output, and end.
+//! Three kinds of file: a module that speaks WASI preview 1 and exports `_start`, and a component that exports
+//! `wasi:cli/run`, are commands: they read the function message from standard input, write their answer to standard
+//! output, and end. A component that exports `wasi:http/incoming-handler` answers requests (`web.rs`).
 
 use std::path::Path;
 use std::time::Instant;
 
+use bytes::Bytes;
+use http::Request;
 use wasmtime::component::Component;
 use wasmtime::{Config, Engine, ExternType, InstancePre, Module, ResourcesRequired, Store};
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
 use wasmtime_wasi::p2::bindings::sync::CommandPre;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
-use wasmtime_wasi::{WasiCtxBuilder, WasiCtxView, WasiView, p2};
+use wasmtime_wasi::{WasiCtxBuilder, p2};
+use wasmtime_wasi_http::p2::add_only_http_to_linker_sync;
+use wasmtime_wasi_http::p2::bindings::sync::ProxyPre;
 
 use crate::answer::Answer;
-use crate::call::Call;
+use crate::call::{Asked, Call, CallError};
 use crate::deadline::{EPOCHS, Watchdog};
 use crate::ending::{self, Ending};
+use crate::guest::Guest;
 use crate::memory::{Budget, Mebibytes};
 use crate::output::{Log, Output, Said};
+use crate::web::{self, Heard};
 
 /// What an answer may have beside its result.
 const ENVELOPE: usize = 128 * 1024;
@@ -44,7 +50,10 @@ pub(crate) enum LoadError {
     NotCompiled(String, String),
     #[error("{0} exports no function `_start`: build a command, with a main function, for WASI")]
     NoStart(String),
-    #[error("{0} exports no `wasi:cli/run`: build a command, with a main function ({1})")]
+    #[error(
+        "{0} exports no `wasi:cli/run` and no `wasi:http/incoming-handler`: \
+         build a command, with a main function, or an HTTP handler ({1})"
+    )]
     NoRun(String, String),
     #[error("{0} imports what is not there: {1}; there is WASI, preview 1 for modules, 0.2 for components")]
     Imports(String, String),
@@ -74,20 +83,13 @@ pub(crate) struct Function {
 }
 
 enum Program {
+    Command(Command),
+    Handler(ProxyPre<Guest>),
+}
+
+enum Command {
     Module(InstancePre<Guest>),
     Component(CommandPre<Guest>),
-}
-
-/// What belongs to one instance.
-struct Guest {
-    wasi: WasiP1Ctx,
-    budget: Budget,
-}
-
-impl WasiView for Guest {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        self.wasi.ctx()
-    }
 }
 
 impl Function {
@@ -102,8 +104,8 @@ impl Function {
         config.consume_fuel(limits.fuel.is_some());
         let engine = Engine::new(&config).map_err(|e| here(&e))?;
         let program = match kind_of(&bytes) {
-            Some(MODULE) => Program::Module(module(&engine, file, &bytes, limits.memory)?),
-            Some(COMPONENT) => Program::Component(component(&engine, file, &bytes, limits.memory)?),
+            Some(MODULE) => Program::Command(Command::Module(module(&engine, file, &bytes, limits.memory)?)),
+            Some(COMPONENT) => component(&engine, file, &bytes, limits.memory)?,
             _ if bytes.trim_ascii_start().starts_with(b"(") => return Err(LoadError::Text(file.to_owned())),
             _ => return Err(LoadError::NotWasm(file.to_owned())),
         };
@@ -117,35 +119,84 @@ impl Function {
         })
     }
 
+    /// Whether it answers HTTP requests.
+    pub(crate) fn is_handler(&self) -> bool {
+        matches!(self.program, Program::Handler(_))
+    }
+
     /// Runs the program once.
     pub(crate) fn call(&self, call: Call) -> Answer {
         let deadline = Instant::now() + call.left;
+        match (&self.program, call.asked) {
+            (Program::Command(command), Asked::Message(message)) => self.run(command, message, deadline),
+            (Program::Handler(handler), Asked::Request(request)) => self.ask(handler, *request, deadline),
+            (Program::Command(_), Asked::Request(_)) => Answer::bad_input(&CallError::NoHandler),
+            (Program::Handler(_), Asked::Message(_)) => Answer::bad_input(&CallError::NoCommand),
+        }
+    }
+
+    fn run(&self, command: &Command, message: Vec<u8>, deadline: Instant) -> Answer {
         let stdout = Output::new(Said::up_to(self.limits.result + ENVELOPE));
         let stderr = Output::new(Log::default());
         let wasi = WasiCtxBuilder::new()
             .arg(&self.name)
-            .stdin(MemoryInputPipe::new(call.message))
+            .stdin(MemoryInputPipe::new(message))
             .stdout(stdout.clone())
             .stderr(stderr.clone())
             .build_p1();
-        let budget = Budget::new(self.limits.memory);
-        let mut store = Store::new(&self.engine, Guest { wasi, budget });
-        store.limiter(|guest| &mut guest.budget);
-        store.set_epoch_deadline(EPOCHS);
-        let watched = self.watchdog.watch(deadline);
-        let fuelled = self.limits.fuel.map_or(Ok(()), |units| store.set_fuel(units));
-        let ended = fuelled.and_then(|()| self.program.run(&mut store));
-        drop(watched);
-        drop(store);
+        let ended = self.within(deadline, wasi, &stderr, |store| command.run(store));
+        let said = stdout.lock();
         let ending = Ending {
             ended,
             last_lines: stderr.lock().last_lines(),
+            too_long: said.too_long,
         };
-        ending::answer(ending, &stdout.lock(), self.limits)
+        ending::answer(ending, self.limits, || {
+            Answer::said(&said.text, self.limits.result)
+        })
+    }
+
+    fn ask(&self, handler: &ProxyPre<Guest>, request: Request<Bytes>, deadline: Instant) -> Answer {
+        let log = Output::new(Log::default());
+        let wasi = WasiCtxBuilder::new()
+            .arg(&self.name)
+            .stdout(log.clone())
+            .stderr(log.clone())
+            .build_p1();
+        let (outlet, collecting) = web::collect(self.limits.result);
+        let ended = self.within(deadline, wasi, &log, |store| {
+            web::ask(handler, store, request, outlet)
+        });
+        let heard = collecting.wait();
+        let ending = Ending {
+            ended: ended.map(Ok),
+            last_lines: log.lock().last_lines(),
+            too_long: matches!(heard, Heard::TooLong),
+        };
+        ending::answer(ending, self.limits, || heard.answer(self.limits.result))
+    }
+
+    /// Does this with a new store, which has what a call may use and is gone afterwards.
+    fn within<T>(
+        &self,
+        deadline: Instant,
+        wasi: WasiP1Ctx,
+        log: &Output<Log>,
+        work: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<T>,
+    ) -> wasmtime::Result<T> {
+        let guest = Guest::new(wasi, Budget::new(self.limits.memory), log.clone());
+        let mut store = Store::new(&self.engine, guest);
+        store.limiter(|guest| &mut guest.budget);
+        store.set_epoch_deadline(EPOCHS);
+        if let Some(units) = self.limits.fuel {
+            store.set_fuel(units)?;
+        }
+        let _watched = self.watchdog.watch(deadline);
+        work(&mut store)
     }
 }
 
-impl Program {
+impl Command {
     /// `Ok(Err(()))` is how a component says that it failed.
     fn run(&self, store: &mut Store<Guest>) -> wasmtime::Result<Result<(), ()>> {
         match self {
@@ -197,10 +248,8 @@ fn module(
 }
 
 fn unknown_imports(engine: &Engine, linker: &wasmtime::Linker<Guest>, module: &Module) -> Vec<String> {
-    let guest = Guest {
-        wasi: WasiCtxBuilder::new().build_p1(),
-        budget: Budget::new(Mebibytes(0)),
-    };
+    let wasi = WasiCtxBuilder::new().build_p1();
+    let guest = Guest::new(wasi, Budget::new(Mebibytes(0)), Output::new(Log::default()));
     let mut store = Store::new(engine, guest);
     module
         .imports()
@@ -218,20 +267,21 @@ fn fits(file: &str, needed: Option<ResourcesRequired>, memory: Mebibytes) -> Res
     }
 }
 
-fn component(
-    engine: &Engine,
-    file: &str,
-    bytes: &[u8],
-    memory: Mebibytes,
-) -> Result<CommandPre<Guest>, LoadError> {
+fn component(engine: &Engine, file: &str, bytes: &[u8], memory: Mebibytes) -> Result<Program, LoadError> {
     let here = |error: wasmtime::Error| LoadError::Here(format!("{error:#}"));
     let component = Component::new(engine, bytes)
         .map_err(|error| LoadError::NotCompiled(file.to_owned(), format!("{error:#}")))?;
     fits(file, component.resources_required(), memory)?;
     let mut linker = wasmtime::component::Linker::new(engine);
     p2::add_to_linker_sync(&mut linker).map_err(here)?;
+    add_only_http_to_linker_sync(&mut linker).map_err(here)?;
     let instance = linker
         .instantiate_pre(&component)
         .map_err(|error| LoadError::Imports(file.to_owned(), format!("{error:#}")))?;
-    CommandPre::new(instance).map_err(|error| LoadError::NoRun(file.to_owned(), format!("{error:#}")))
+    if let Ok(handler) = ProxyPre::new(instance.clone()) {
+        return Ok(Program::Handler(handler));
+    }
+    let command =
+        CommandPre::new(instance).map_err(|error| LoadError::NoRun(file.to_owned(), format!("{error:#}")))?;
+    Ok(Program::Command(Command::Component(command)))
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! engine: frames on SOCKET -> Link -> Call -> Function: a new instance, the function message on its standard input
 //!                                  <- Answer <- what it wrote to standard output, how it ended
+//!                                     the same with a request and a response, where it is an HTTP handler
 //! ```
 //! The file is compiled once, when it is loaded. Invariants: no memory, no global and no descriptor outlives a call; an
 //! instance has three pipes, clocks and random numbers, and neither files, network, environment nor arguments; it
@@ -15,9 +16,11 @@ mod call;
 mod deadline;
 mod ending;
 mod function;
+mod guest;
 mod link;
 mod memory;
 mod output;
+mod web;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -101,7 +104,10 @@ fn serve(mut link: Link, memory: Mebibytes, fuel: Option<u64>) -> anyhow::Result
         Ok(function) => function,
         Err(error) => return Ok(link.write(&answer::refused(&error))?),
     };
-    link.write(answer::LOADED)?;
+    link.write(match function.is_handler() {
+        true => answer::LOADED_HANDLER,
+        false => answer::LOADED,
+    })?;
     while let Some(frame) = link.read()? {
         let answer = match Call::from_json(&frame) {
             Ok(call) => function.call(call),

@@ -71,7 +71,7 @@ fn what_cannot_be_run_says_why() {
         (
             "a component without an entry",
             from_text("(component)"),
-            "exports no `wasi:cli/run`",
+            "exports no `wasi:cli/run` and no `wasi:http/incoming-handler`",
         ),
         (
             "a component with other imports",

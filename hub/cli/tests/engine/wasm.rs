@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use dispatch_fixtures::wasm;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::bench::Bench;
+use crate::by_api::Caller;
 
 const DOCUMENTATION: &str = include_str!("../../../../docs/functions.md");
 /// What a function has.
@@ -79,6 +80,70 @@ async fn the_documentations_program_runs_as_a_module_and_as_a_component() -> Res
         let run = bench.run_by_event(name, r#"{"name": "Ada"}"#).await?;
         assert_eq!(run["output"], json!({"greeting": "Hello, Ada"}), "{run}");
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_http_handler_is_called_by_event_and_answers_its_api() -> Result<()> {
+    let bench = Bench::start().await?;
+    let Some(component) = wasm::handler(bench.hub.scratch())? else {
+        return Ok(());
+    };
+    if bench.image("wasm", "").await?.is_none() {
+        return Ok(());
+    }
+    let path = written(&bench, "handler.wasm", &component)?;
+    bench.function("site", "wasm", &path, &[]).await?;
+
+    // An event is a request to its root.
+    let run = bench.run_by_event("site", r#"{"name": "Ada"}"#).await?;
+    let wanted = json!({
+        "method": "POST", "target": "/", "mine": "-", "type": "application/json", "event": "happened.site", "calls": 1,
+        "body": {"name": "Ada"},
+    });
+    assert_eq!(run["output"], wanted, "{run}");
+    let printed = &run["logs"]["stderr"];
+    assert_eq!(printed, &json!(["asked for /"]), "{run}");
+
+    // A request through an API is itself.
+    let caller = Caller::of(&bench, "site", "/site")?;
+    let request = caller.ask("PUT /users/7?a=1")?.header("x-mine", "seen");
+    let answer = request.json(&json!({"n": 1})).send().await?;
+    assert_eq!(answer.status(), 200);
+    let told: Value = answer.json().await?;
+    let wanted = json!({
+        "method": "PUT", "target": "/site/users/7?a=1", "mine": "seen", "type": "application/json",
+        "event": "dispatch.api.called", "calls": 1, "body": {"n": 1},
+    });
+    assert_eq!(told, wanted);
+
+    // So is its answer, whatever the status.
+    let teapot = caller.ask("GET /teapot")?.send().await?;
+    let cookies = teapot.headers().get_all("set-cookie").iter();
+    let cookies: Vec<&str> = cookies.filter_map(|cookie| cookie.to_str().ok()).collect();
+    assert_eq!((teapot.status().as_u16(), cookies), (418, vec!["a=1", "b=2"]));
+    assert_eq!(teapot.headers()["x-mood"], "teapot");
+    assert_eq!(caller.run("site", &teapot)?["status"], "READY");
+    assert_eq!(teapot.text().await?, "short and stout");
+
+    // But a handler that fails is a failed call, and one that asks others is told no.
+    for path in ["/crash", "/silent", "/refuses", "/flood"] {
+        let failed = caller.ask(&format!("GET {path}"))?.send().await?;
+        let run = caller.run("site", &failed)?;
+        assert_eq!(
+            (failed.status().as_u16(), &run["error"]["type"]),
+            (502, &json!("FunctionError")),
+            "{path}: {run}"
+        );
+        println!("{path}: 502, {}", run["error"]["message"]);
+    }
+    let denied = caller.ask("GET /outside")?.send().await?;
+    let run = caller.run("site", &denied)?;
+    assert_eq!(denied.text().await?, "15", "HTTP-request-denied");
+    ensure!(
+        run["logs"]["stderr"].to_string().contains("reach no network"),
+        "{run}"
+    );
     Ok(())
 }
 

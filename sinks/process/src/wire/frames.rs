@@ -10,17 +10,23 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::time::Instant;
 
 use super::frame::HEAD;
-use super::{Answer, GreetError, WireError};
+use super::web_frame::{self, MAX_RESPONSE};
+use super::{Answer, GreetError, WireError, web};
 use crate::group;
 use crate::launch::Launch;
-use crate::message::{self, MAX_ANSWER};
+use crate::message::{self, Asks, MAX_ANSWER};
 
 /// The engine's end of a worker's socket.
 #[derive(Debug)]
 pub(crate) struct Link {
     stream: UnixStream,
     inbox: BytesMut,
+    /// The name of a function that is asked with HTTP requests.
+    handler: Option<String>,
 }
+
+/// What an HTTP handler without a server is asked at.
+const HOST: &str = "localhost";
 
 /// Has the worker that comes to the socket load the function.
 pub(super) async fn greet(socket: Socket, launch: &Launch, leader: Pid) -> Result<Link, GreetError> {
@@ -29,7 +35,10 @@ pub(super) async fn greet(socket: Socket, launch: &Launch, leader: Pid) -> Resul
     let mut link = Link::new(stream);
     let order = message::load(&launch.source, &launch.plan.handler);
     let answer = link.exchange(&order, MAX_ANSWER).await.map_err(|e| lost(&e))?;
-    message::loaded(&answer).map_err(GreetError::Refused)?;
+    link.handler = match message::loaded(&answer).map_err(GreetError::Refused)? {
+        Asks::Http => Some(launch.name.clone()),
+        Asks::Message => None,
+    };
     Ok(link)
 }
 
@@ -38,6 +47,7 @@ impl Link {
         Self {
             stream,
             inbox: BytesMut::with_capacity(4096),
+            handler: None,
         }
     }
 
@@ -47,12 +57,22 @@ impl Link {
         deadline: Instant,
     ) -> Result<Answer, WireError> {
         let left = deadline.saturating_duration_since(Instant::now());
-        let frame = match message::call(invocation, left) {
-            Ok(frame) => frame,
-            Err(error) => return Ok(Answer::failed(error)),
+        let asked = match &self.handler {
+            None => message::call(invocation, left).map(|frame| (frame, None)),
+            Some(function) => web::request(invocation, function, HOST, deadline)
+                .and_then(|(request, asked)| Ok((web_frame::call(&request, left)?, Some(asked)))),
         };
-        let answer = self.exchange(&frame, MAX_ANSWER).await?;
-        Ok(message::answer(&answer))
+        match asked {
+            Err(error) => Ok(Answer::failed(error)),
+            Ok((frame, None)) => {
+                let answer = self.exchange(&frame, MAX_ANSWER).await?;
+                Ok(message::answer(&answer))
+            }
+            Ok((frame, Some(asked))) => {
+                let answer = self.exchange(&frame, MAX_RESPONSE).await?;
+                Ok(web_frame::answer(asked, &answer))
+            }
+        }
     }
 
     /// Sends a frame and waits for the one that answers it.

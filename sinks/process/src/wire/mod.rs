@@ -13,6 +13,7 @@ mod proxy_event;
 mod request;
 mod response;
 mod web;
+mod web_frame;
 
 use std::path::Path;
 

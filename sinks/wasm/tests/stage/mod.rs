@@ -7,6 +7,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -73,6 +75,25 @@ impl Stage {
         self.exchange(&format!(
             r#"{{"left":{left},"context":{{}},"payload":{payload}}}"#
         ))
+    }
+
+    /// What it answers to a request that says this.
+    pub fn ask(&mut self, method: &str, uri: &str, headers: &Value, body: &[u8]) -> Value {
+        self.ask_within(method, uri, headers, body, TIME)
+    }
+
+    pub fn ask_within(
+        &mut self,
+        method: &str,
+        uri: &str,
+        headers: &Value,
+        body: &[u8],
+        left: Duration,
+    ) -> Value {
+        let request =
+            json!({"method": method, "uri": uri, "headers": headers, "body": STANDARD.encode(body)});
+        let left = u64::try_from(left.as_millis()).unwrap();
+        self.exchange(&json!({"left": left, "request": request}).to_string())
     }
 
     fn exchange(&mut self, text: &str) -> Value {
