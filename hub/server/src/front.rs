@@ -13,6 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{BoxError, Router};
 use futures_util::FutureExt as _;
 use http::header::{CONNECTION, TRANSFER_ENCODING};
+use http::request::Parts;
 use http::{HeaderValue, Method, Request};
 use tower::ServiceExt as _;
 
@@ -81,8 +82,8 @@ impl Front {
         if request.method() != Method::POST || request.uri().path() != events::PATH {
             return self.routes.clone().oneshot(request.map(Body::new)).await;
         }
-        let (head, body) = request.into_parts();
-        let taken = AssertUnwindSafe(events::take(app, &head.headers, body)).catch_unwind();
+        let (Parts { headers, .. }, body) = request.into_parts();
+        let taken = AssertUnwindSafe(events::take(app, headers, body)).catch_unwind();
         Ok(match taken.await {
             Ok(answer) => answer.into_response(),
             Err(panic) => panicked(panic),

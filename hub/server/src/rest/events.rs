@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::body::{Bytes, HttpBody};
 use axum::extract::{Query, Request, State};
 use axum::http::header::ALLOW;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::sse::{self, Sse};
 use axum::response::{IntoResponse, Response};
@@ -55,17 +56,19 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         (status = 429, description = "More than the organization's quota; Retry-After says when", body = dispatch_schemas::Error),
         (status = 503, description = "Not now; Retry-After says when", body = dispatch_schemas::Error)))]
 async fn post(State(app): State<App>, request: Request) -> Result<Response, ApiError> {
-    let (head, body) = request.into_parts();
-    take(&app, &head.headers, body).await
+    let (Parts { headers, .. }, body) = request.into_parts();
+    take(&app, headers, body).await
 }
 
-/// Reads a request's events and answers when they are durable.
-pub(crate) async fn take<B>(app: &App, headers: &HeaderMap, body: B) -> Result<Response, ApiError>
+/// Reads a request's events and answers when they are durable. What they were read from is not kept until then: it
+/// holds the connection's buffer, and thousands may wait for one sync.
+pub(crate) async fn take<B>(app: &App, headers: HeaderMap, body: B) -> Result<Response, ApiError>
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
-    let Organization(organization) = Organization::of(headers)?;
-    let events = door::read(headers, body, &app.limits.load()).await?;
+    let Organization(organization) = Organization::of(&headers)?;
+    let events = door::read(&headers, body, &app.limits.load()).await?;
+    drop(headers);
     let accepted = door::accept(app.log.as_ref(), &app.quotas, &organization, events, None).await?;
     Ok(accepted.into_response())
 }
