@@ -9,11 +9,10 @@ use dispatch_schemas::DeadLetter;
 use dispatch_store::{DeadLetterKey, DeadLetterQuery};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::error::ApiError;
 use super::organization::Organization;
+use super::routes::{Routes, routes};
 use crate::hub::App;
 use crate::redrive::{self, Redriven};
 
@@ -22,8 +21,8 @@ const MAX_LIMIT: u32 = 10_000;
 const MAX_IDS: usize = 10_000;
 
 /// The routes.
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+pub(crate) fn routes() -> Routes {
+    Routes::new()
         .routes(routes!(list, delete_all))
         .routes(routes!(get, delete))
         .routes(routes!(redrive))

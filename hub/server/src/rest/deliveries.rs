@@ -9,19 +9,18 @@ use dispatch_contract::{Event, Log, Record, Sequence, SubscriptionId};
 use dispatch_schemas::PendingDelivery;
 use serde::Deserialize;
 use utoipa::IntoParams;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::error::ApiError;
 use super::organization::Organization;
+use super::routes::{Routes, routes};
 use crate::hub::App;
 
 const DEFAULT_LIMIT: u32 = 1000;
 const MAX_LIMIT: u32 = 10_000;
 
 /// The routes.
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(deliveries))
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(deliveries))
 }
 
 /// Which deliveries.

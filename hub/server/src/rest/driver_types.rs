@@ -8,17 +8,16 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use dispatch_schemas::{DriverType, Resource as _};
 use serde_json::Value;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::error::ApiError;
 use super::organization::Organization;
+use super::routes::{Routes, routes};
 use super::tags::Tagged;
 use crate::hub::App;
 
 /// The routes of this resource.
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+pub(crate) fn routes() -> Routes {
+    Routes::new()
         .routes(routes!(list, add))
         .routes(routes!(get, update, delete))
         .routes(routes!(schemas))

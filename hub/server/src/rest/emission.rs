@@ -13,19 +13,18 @@ use dispatch_contract::{Event, EventError};
 use dispatch_schemas::Emission;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::error::ApiError;
 use super::organization::Organization;
+use super::routes::{Routes, routes};
 use crate::door;
 use crate::event01;
 use crate::hub::App;
 
 /// The routes.
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(emit)).routes(routes!(ingest))
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(emit)).routes(routes!(ingest))
 }
 
 /// Emits one event, CloudEvents 0.1 inline.

@@ -22,11 +22,10 @@ use futures_util::stream::{self, Stream, StreamExt as _};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use utoipa::IntoParams;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::error::ApiError;
 use super::organization::Organization;
+use super::routes::{Routes, routes};
 use crate::door::{self, Accepted};
 use crate::hub::App;
 
@@ -43,8 +42,8 @@ const READ_BYTES: usize = 1 << 20;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// The routes.
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(post, list, handshake))
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(post, list, handshake))
 }
 
 /// Takes events: CloudEvents 1.0 over HTTP, structured, binary or batched. A batch is all or nothing; 202 means durable.

@@ -7,10 +7,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::error::ApiError;
+use super::routes::{Routes, routes};
 use super::version::version;
 use crate::hub::App;
 use crate::probes::Check;
@@ -39,8 +38,8 @@ struct Probe {
 type Answer = (StatusCode, Json<Probe>);
 
 /// The routes.
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+pub(crate) fn routes() -> Routes {
+    Routes::new()
         .routes(routes!(healthz))
         .routes(routes!(livez))
         .routes(routes!(readyz))

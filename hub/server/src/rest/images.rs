@@ -6,17 +6,16 @@ use axum::http::StatusCode;
 use dispatch_schemas::{Image, ImageLog};
 use serde::Deserialize;
 use utoipa::IntoParams;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::error::ApiError;
 use super::organization::Organization;
+use super::routes::{Routes, routes};
 use super::tags::Tagged;
 use crate::hub::App;
 
 /// The routes of this resource.
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+pub(crate) fn routes() -> Routes {
+    Routes::new()
         .routes(routes!(list, add))
         .routes(routes!(get, update, delete))
         .routes(routes!(log))

@@ -3,14 +3,13 @@
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
+use super::routes::{Routes, routes};
 use crate::hub::App;
 
 /// The routes.
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(metrics))
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(metrics))
 }
 
 /// The hub's figures for Prometheus.

@@ -1,8 +1,8 @@
 //! The REST API: one file per resource, and what they share.
 //!
 //! Every route is declared with its documentation (`#[utoipa::path]`), so `/openapi.json` cannot say anything
-//! else than what is served. Errors have one shape, [`error::ApiError`]; what axum's own extractors refuse is
-//! brought into it by [`plain`].
+//! else than what is served (`routes.rs`). Errors have one shape, [`error::ApiError`]; what axum's own extractors
+//! refuse is brought into it by [`plain`].
 
 pub(crate) mod error;
 pub(crate) mod organization;
@@ -22,6 +22,7 @@ mod images;
 mod metrics;
 mod plain;
 mod reload;
+mod routes;
 mod runs;
 mod secret_key;
 mod secrets;
@@ -31,15 +32,19 @@ mod subscriptions;
 mod tags;
 mod version;
 
-use axum::Json;
+use std::sync::LazyLock;
+
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
 use axum::routing::get;
+use bytes::Bytes;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi as _;
-use utoipa_axum::router::OpenApiRouter;
 
 use crate::hub::App;
+use routes::Routes;
 
 pub(crate) use plain::panicked;
 
@@ -53,8 +58,8 @@ const RESOURCE_BYTES: usize = 16 << 20;
 ))]
 struct Api;
 
-fn documented() -> OpenApiRouter<App> {
-    OpenApiRouter::with_openapi(Api::openapi())
+fn routes() -> Routes {
+    Routes::new()
         .merge(health::routes())
         .merge(version::routes())
         .merge(metrics::routes())
@@ -80,7 +85,7 @@ fn documented() -> OpenApiRouter<App> {
 
 /// The API as OpenAPI 3.1, generated from the routes.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    described(documented().split_for_parts().1)
+    described(routes().describe(Api::openapi()))
 }
 
 /// Says of every operation about resources that it has an organization.
@@ -100,12 +105,19 @@ fn described(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi
     document
 }
 
+/// The document as it is sent: made when somebody asks for it first.
+static DOCUMENT: LazyLock<Bytes> =
+    LazyLock::new(|| Bytes::from(serde_json::to_vec(&openapi()).expect("the document is JSON")));
+
+async fn document() -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], DOCUMENT.clone())
+}
+
 /// The whole API.
 pub(crate) fn router(app: App) -> Router {
-    let (routes, document) = documented().split_for_parts();
-    let document = described(document);
-    let routes = routes
-        .route("/openapi.json", get(move || async move { Json(document) }))
+    let routes = routes()
+        .served()
+        .route("/openapi.json", get(document))
         .layer(DefaultBodyLimit::max(RESOURCE_BYTES))
         .with_state(app);
     let routes = routes.fallback(plain::unknown_route);

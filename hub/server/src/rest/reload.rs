@@ -2,16 +2,15 @@
 
 use axum::Json;
 use axum::extract::State;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::error::ApiError;
+use super::routes::{Routes, routes};
 use crate::hub::App;
 use crate::reload::{ReloadError, Reloaded, describe};
 
 /// The routes.
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(reload))
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(reload))
 }
 
 /// Reads the configuration file again: what can change changes, what cannot is named.

@@ -16,20 +16,19 @@ use futures_util::stream::{self, Stream, StreamExt as _};
 use serde::Deserialize;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use utoipa::IntoParams;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::error::ApiError;
 use super::organization::Organization;
+use super::routes::{Routes, routes};
 use super::tags::Tagged;
 use crate::functions::{Exec, Listed};
 use crate::hub::App;
 use crate::stream::LiveRun;
 
 /// The routes of this resource.
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+pub(crate) fn routes() -> Routes {
+    Routes::new()
         .routes(routes!(list, exec))
         .routes(routes!(get, cancel))
         .routes(routes!(rerun))

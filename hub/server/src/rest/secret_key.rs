@@ -5,15 +5,14 @@ use axum::extract::State;
 use dispatch_store::KeyError;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::error::ApiError;
+use super::routes::{Routes, routes};
 use crate::hub::App;
 
 /// The routes.
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(rotate))
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(rotate))
 }
 
 /// What the secrets are encrypted with now.

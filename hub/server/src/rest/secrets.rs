@@ -12,11 +12,10 @@ use dispatch_store::Store;
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::IntoParams;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::error::ApiError;
 use super::organization::Organization;
+use super::routes::{Routes, routes};
 use super::tags::Tagged;
 use crate::drivers::Drivers;
 use crate::hub::App;
@@ -39,16 +38,16 @@ impl FromRef<App> for Secrets {
 }
 
 /// The routes of this resource.
-pub(crate) fn routes() -> OpenApiRouter<App> {
+pub(crate) fn routes() -> Routes {
     routes_on()
 }
 
-fn routes_on<S>() -> OpenApiRouter<S>
+fn routes_on<S>() -> Routes<S>
 where
     S: Clone + Send + Sync + 'static,
     Secrets: FromRef<S>,
 {
-    OpenApiRouter::new()
+    Routes::new()
         .routes(routes!(list, add))
         .routes(routes!(get, update, delete))
 }
@@ -170,7 +169,7 @@ mod tests {
             store: Store::open(folder.path()).unwrap(),
             drivers: None,
         };
-        let router = Router::from(routes_on::<Secrets>()).with_state(secrets);
+        let router = routes_on::<Secrets>().served().with_state(secrets);
         (folder, router)
     }
 

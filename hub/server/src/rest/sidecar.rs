@@ -8,18 +8,17 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use dispatch_schemas::Emission;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::emission::append;
 use super::error::ApiError;
 use super::organization::Organization;
+use super::routes::{Routes, routes};
 use crate::door;
 use crate::hub::App;
 
 /// The routes.
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(well, post))
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(well, post))
 }
 
 /// Whether somebody listens.

@@ -16,11 +16,10 @@ use dispatch_contract::Checkpoint;
 use dispatch_schemas::Status;
 use serde::Deserialize;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::error::ApiError;
+use super::routes::{Routes, routes};
 use crate::door::{self, Accepted};
 use crate::drivers::DriverIdentity;
 use crate::hub::{App, Hub};
@@ -43,8 +42,8 @@ struct Health {
 }
 
 /// The routes.
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+pub(crate) fn routes() -> Routes {
+    Routes::new()
         .routes(routes!(post))
         .routes(routes!(checkpoint))
         .routes(routes!(health))

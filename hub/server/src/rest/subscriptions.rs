@@ -7,19 +7,18 @@ use dispatch_contract::SubscriptionId;
 use dispatch_schemas::Subscription;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::error::ApiError;
 use super::organization::Organization;
+use super::routes::{Routes, routes};
 use super::tags::Tagged;
 use crate::hub::App;
 use crate::replay::{self, Replay, Replayed};
 use crate::subscriptions::{shown, with_state};
 
 /// The routes of this resource.
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+pub(crate) fn routes() -> Routes {
+    Routes::new()
         .routes(routes!(list, add))
         .routes(routes!(get, update, delete))
         .routes(routes!(unpark))

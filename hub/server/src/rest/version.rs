@@ -2,10 +2,8 @@
 
 use axum::Json;
 use dispatch_schemas::Version;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-use crate::hub::App;
+use super::routes::{Routes, routes};
 
 /// The version of this build.
 pub(crate) fn version() -> Version {
@@ -22,8 +20,8 @@ pub(crate) fn version() -> Version {
 }
 
 /// The routes.
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(get_version))
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(get_version))
 }
 
 /// Version of the running hub.
