@@ -6,10 +6,10 @@
 use std::fmt::Debug;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
 use rustix::io::Errno;
 
 /// A folder of files.
@@ -88,6 +88,22 @@ struct RealFile(File);
 const ZEROS: &[u8] = &[0; 256 * 1024];
 
 impl RealFile {
+    /// Bytes that a file of this size needs beside those it has.
+    fn lacks(&self, size: u64) -> io::Result<u64> {
+        let has = self.0.metadata()?.blocks() * 512;
+        Ok(size.saturating_sub(has))
+    }
+
+    /// Bytes that its disk has for us, as far as it says.
+    fn free(&self) -> io::Result<u64> {
+        let disk = fstatvfs(&self.0)?;
+        match disk.f_blocks {
+            // A file system in memory without a limit.
+            0 => Ok(u64::MAX),
+            _ => Ok(disk.f_bavail.saturating_mul(disk.f_frsize)),
+        }
+    }
+
     fn fill_with_zeros(&self, size: u64) -> io::Result<()> {
         let mut at = self.size()?;
         while at < size {
@@ -114,6 +130,10 @@ impl DiskFile for RealFile {
     }
 
     fn allocate(&self, size: u64) -> io::Result<()> {
+        // One that fails may take all there is for a moment, and others would find the disk full.
+        if self.lacks(size)? > self.free()? {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         loop {
             match fallocate(&self.0, FallocateFlags::empty(), 0, size) {
                 Ok(()) => return Ok(()),
@@ -134,5 +154,23 @@ impl DiskFile for RealFile {
 
     fn size(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_the_disk_has_is_refused_before_any_of_it_is_taken() {
+        let file = RealFile(tempfile::tempfile().unwrap());
+        file.allocate(1 << 20).unwrap();
+        let more = file.free().unwrap().saturating_add(2 << 20);
+
+        let refused = file.allocate(more).unwrap_err();
+
+        assert_eq!(refused.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(file.size().unwrap(), 1 << 20);
+        file.allocate(2 << 20).unwrap();
     }
 }
