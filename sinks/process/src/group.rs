@@ -1,10 +1,12 @@
 //! A worker's process group: killed as a whole, whatever ends the worker, and without this hub if that never got to it
 //! (`notes`).
 
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 
 use dispatch_sink_sandbox::Cage;
-use rustix::process::{Pid, Signal, getpgid, kill_process_group};
+use rustix::process::{Pid, Signal, getpgid, kill_process_group, test_kill_process_group};
 
 use crate::notes::Notes;
 
@@ -16,6 +18,8 @@ pub(crate) struct Group {
     alive: bool,
     /// Ends those that left the group.
     cage: Option<Cage>,
+    /// The process that answers calls, where it is known: its threads are no processes.
+    worker: Option<Pid>,
     /// Processes of a worker that is called for the first time.
     at_rest: Option<usize>,
 }
@@ -29,6 +33,7 @@ impl Group {
             notes: Arc::clone(notes),
             alive: true,
             cage: None,
+            worker: None,
             at_rest: None,
         }
     }
@@ -39,15 +44,34 @@ impl Group {
         self
     }
 
-    /// The worker is ready: what runs now may go on running.
-    pub(crate) fn settle(&mut self) {
+    /// The worker is ready: what runs now may go on running. `worker` is the process that answers calls, where it is known.
+    pub(crate) fn settle(&mut self, worker: Option<Pid>) {
+        self.worker = worker;
         self.at_rest = self.cage.as_ref().and_then(Cage::processes);
     }
 
-    /// Whether a call left processes behind, where they can be counted.
+    /// Whether a call left processes behind, where they can be counted. Asked after every call, so they are listed only
+    /// when there are more tasks than the worker's threads and the processes it began with.
     pub(crate) fn has_strays(&self) -> bool {
-        let now = self.cage.as_ref().and_then(Cage::processes);
-        now.zip(self.at_rest).is_some_and(|(now, at_rest)| now > at_rest)
+        let (Some(cage), Some(at_rest)) = (&self.cage, self.at_rest) else {
+            return false;
+        };
+        // Looked at twice: a thread may come or go beside it.
+        let before = self.more_threads();
+        let tasks = cage.tasks().unwrap_or(usize::MAX);
+        let threads = before.min(self.more_threads());
+        tasks.saturating_sub(threads) > at_rest && cage.processes().is_some_and(|now| now > at_rest)
+    }
+
+    /// The worker's threads but for the first.
+    fn more_threads(&self) -> usize {
+        let folder = self
+            .worker
+            .map(|worker| format!("/proc/{}/task", worker.as_raw_nonzero()));
+        let links = folder.and_then(|folder| Some(fs::metadata(folder).ok()?.nlink()));
+        // Each thread is a folder in it; two links are its own.
+        let threads = links.map_or(0, |links| links.saturating_sub(2));
+        usize::try_from(threads).unwrap_or_default().saturating_sub(1)
     }
 
     /// Why the machine ended a process of it, if it did.
@@ -58,6 +82,11 @@ impl Group {
     /// The process that leads the group.
     pub(crate) fn leader(&self) -> Pid {
         self.leader
+    }
+
+    /// Whether nobody is left of it: who was killed may be about to end.
+    pub(crate) fn is_gone(&self) -> bool {
+        test_kill_process_group(self.leader).is_err()
     }
 
     /// Kills every process of the group, once.

@@ -11,6 +11,8 @@ use crate::confinement::Confinement;
 pub(crate) const MAX_RESULT: usize = 1024 * 1024;
 /// The longest time any call gets.
 pub(crate) const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
+/// The longest time a worker rests that nobody calls.
+const MAX_IDLE: Duration = Duration::from_secs(24 * 3600);
 /// The largest function message sent to a worker, in bytes of JSON.
 pub(crate) const MAX_CALL: usize = 16 * 1024 * 1024;
 
@@ -74,7 +76,7 @@ impl Settings {
         Workers {
             min: scale.min.unwrap_or(self.min_workers).min(max),
             max,
-            idle: scale.idle.unwrap_or(self.idle),
+            idle: scale.idle.unwrap_or(self.idle).min(MAX_IDLE),
             concurrency: scale.concurrency.unwrap_or(1).max(1),
         }
     }

@@ -63,6 +63,12 @@ impl Cage {
         }
     }
 
+    /// How many processes and threads are in it, where there is a cgroup that counts them. Cheaper than
+    /// [`processes`](Self::processes).
+    pub fn tasks(&self) -> Option<usize> {
+        self.cgroup.as_ref().and_then(|(_, group)| group.tasks())
+    }
+
     /// How many processes are in it, where there is a cgroup to count them.
     pub fn processes(&self) -> Option<usize> {
         self.cgroup.as_ref().and_then(|(_, group)| group.processes())

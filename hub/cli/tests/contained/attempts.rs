@@ -23,6 +23,39 @@ pub(crate) enum Ends {
 /// One that means none.
 pub(crate) const VICTIM: &str = "def handle(c, p): return 'unharmed'\n";
 
+/// Leaves a process behind while the tasks of the worker are as many as before: in the place of a thread that ended, or of
+/// a process that had ended and was not waited for. Says who answers.
+pub(crate) const HIDES: [(&str, &str); 2] = [
+    (
+        "thread",
+        "\
+import subprocess, threading, uuid
+ME, stop = str(uuid.uuid4()), threading.Event()
+thread = threading.Thread(target=stop.wait, daemon=True)
+thread.start()
+def handle(c, p):
+    if p['step'] == 2:
+        stop.set()
+        thread.join()
+        subprocess.Popen(['/bin/sleep', '600'], env={'HIDDEN': 'thread'})
+    return ME
+",
+    ),
+    (
+        "zombie",
+        "\
+import subprocess, time, uuid
+ME, last = str(uuid.uuid4()), None
+def handle(c, p):
+    global last
+    if p['step'] <= 2:
+        last = subprocess.Popen(['/bin/sleep', ['0', '600'][p['step'] - 1]], env={'HIDDEN': 'zombie'})
+        time.sleep(0.2)
+    return ME
+",
+    ),
+];
+
 macro_rules! python {
     ($name:literal, $ends:ident, $body:literal) => {
         Attempt {

@@ -189,3 +189,30 @@ async fn every_attempt_is_contained_with_bubblewrap() -> Result<()> {
 async fn every_attempt_is_contained_without_bubblewrap() -> Result<()> {
     all_attempts(&Machine::without_bubblewrap()?).await
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_hidden_behind_the_number_of_tasks_runs_beside_no_later_call() -> Result<()> {
+    // Given workers that are as many tasks with a process left behind as without
+    let Some(machine) = Machine::with_bubblewrap()? else {
+        return Ok(());
+    };
+    let mut hub = hub(&machine, &[]).await?;
+    for (name, source) in attempts::HIDES {
+        function(&hub, name, "python3", source, &["--max-workers", "1"]).await?;
+        let answers = |step: u8| -> Result<serde_json::Value> {
+            let (run, _) = exec(&hub, name, &json!({"step": step}))?;
+            ensure!(run["status"] == "READY", "{run}");
+            Ok(run["output"].clone())
+        };
+
+        // When the second call leaves one behind
+        let before = answers(1)?;
+        ensure!(answers(2)? == before, "{name}: the worker ended too early");
+
+        // Then the third has another worker, and nothing is left
+        ensure!(answers(3)? != before, "{name}: the worker went on");
+        remains::gone("what hid from the count", PATIENCE, &format!("HIDDEN={name}")).await?;
+    }
+    hub.stop(PATIENCE).await?;
+    Ok(())
+}

@@ -1,16 +1,21 @@
 //! A worker's place in its pool: given back when the worker's task ends, however it ends.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use dispatch_contract::{InvocationError, InvocationResult};
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
-use tokio::time::sleep;
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::{Idle, Job, Pool, failed};
 use crate::message;
 use crate::worker::{Called, StartError, Worker};
+
+/// A worker that must stay asks again whether it may leave, but not sooner.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A worker's place in the pool.
 pub(super) struct Seat {
@@ -20,6 +25,9 @@ pub(super) struct Seat {
     /// It counts no more among those that stay.
     leaving: bool,
     end: End,
+    /// When a worker that rests may be superfluous, or sooner: it is not set anew for every call, which would wake whoever
+    /// waits for the earliest timer.
+    timer: Pin<Box<Sleep>>,
 }
 
 /// Why a worker's task ended, for whether another one starts in its place.
@@ -42,6 +50,7 @@ impl Seat {
             starting: true,
             leaving: false,
             end: End::NotStarted,
+            timer: Box::pin(sleep(Duration::ZERO)),
         }
     }
 
@@ -95,19 +104,25 @@ impl Seat {
                 inbox: sender.clone(),
             });
         }
+        let mut until = Instant::now() + pool.scale.idle;
         loop {
-            let superfluous = tokio::select! {
+            tokio::select! {
                 biased;
                 job = inbox.recv() => return job,
-                () = pool.stop.cancelled() => false,
+                () = pool.stop.cancelled() => {}
                 () = worker.watch() => {
                     tracing::warn!(function = %pool.launch.label, "an idle worker ended by itself");
-                    false
                 }
-                () = sleep(pool.scale.idle) => true,
-            };
-            if superfluous && !self.may_leave() {
-                continue;
+                () = self.timer.as_mut() => {
+                    let now = Instant::now();
+                    if now < until || !self.may_leave() {
+                        if now >= until {
+                            until = now + pool.scale.idle.max(ASK_AGAIN);
+                        }
+                        self.timer.as_mut().reset(until);
+                        continue;
+                    }
+                }
             }
             self.leave(inbox);
             return None;

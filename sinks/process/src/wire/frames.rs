@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use bytes::{Buf, Bytes, BytesMut};
 use dispatch_contract::Invocation;
 use rustix::process::Pid;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::Instant;
 
 use super::frame::HEAD;
+use super::stream::Stream;
 use super::web_frame::{self, MAX_RESPONSE};
 use super::{Answer, GreetError, WireError, web};
 use crate::group;
@@ -19,8 +19,9 @@ use crate::message::{self, Asks, MAX_ANSWER};
 /// The engine's end of a worker's socket.
 #[derive(Debug)]
 pub(crate) struct Link {
-    stream: UnixStream,
+    stream: Stream,
     inbox: BytesMut,
+    worker: Pid,
     /// The name of a function that is asked with HTTP requests.
     handler: Option<String>,
 }
@@ -31,8 +32,8 @@ const HOST: &str = "localhost";
 /// Has the worker that comes to the socket load the function.
 pub(super) async fn greet(socket: Socket, launch: &Launch, leader: Pid) -> Result<Link, GreetError> {
     let lost = |error: &dyn std::fmt::Display| GreetError::Lost(error.to_string());
-    let stream = socket.accept(leader).await.map_err(|e| lost(&e))?;
-    let mut link = Link::new(stream);
+    let (stream, worker) = socket.accept(leader).await.map_err(|e| lost(&e))?;
+    let mut link = Link::new(stream, worker).map_err(|e| lost(&e))?;
     let order = message::load(&launch.source, &launch.plan.handler);
     let answer = link.exchange(&order, MAX_ANSWER).await.map_err(|e| lost(&e))?;
     link.handler = match message::loaded(&answer).map_err(GreetError::Refused)? {
@@ -43,12 +44,18 @@ pub(super) async fn greet(socket: Socket, launch: &Launch, leader: Pid) -> Resul
 }
 
 impl Link {
-    fn new(stream: UnixStream) -> Self {
-        Self {
-            stream,
+    fn new(stream: UnixStream, worker: Pid) -> std::io::Result<Self> {
+        Ok(Self {
+            stream: Stream::new(stream)?,
             inbox: BytesMut::with_capacity(4096),
+            worker,
             handler: None,
-        }
+        })
+    }
+
+    /// The process at the other end.
+    pub(super) fn worker(&self) -> Pid {
+        self.worker
     }
 
     pub(super) async fn call(
@@ -95,7 +102,7 @@ impl Link {
             } else {
                 self.inbox.reserve(4096);
             }
-            match self.stream.read_buf(&mut self.inbox).await {
+            match self.stream.read(&mut self.inbox).await {
                 Ok(0) | Err(_) => return Err(WireError::Closed),
                 Ok(_) => {}
             }
@@ -121,12 +128,12 @@ impl Socket {
     }
 
     /// The connection of a process of the group that `leader` leads; others are hung up on.
-    async fn accept(&self, leader: Pid) -> std::io::Result<UnixStream> {
+    async fn accept(&self, leader: Pid) -> std::io::Result<(UnixStream, Pid)> {
         loop {
             let (stream, _) = self.listener.accept().await?;
             let peer = stream.peer_cred()?.pid().and_then(Pid::from_raw);
-            if peer.is_some_and(|peer| group::has(leader, peer)) {
-                return Ok(stream);
+            if let Some(peer) = peer.filter(|peer| group::has(leader, *peer)) {
+                return Ok((stream, peer));
             }
         }
     }
@@ -142,13 +149,15 @@ impl Drop for Socket {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt as _;
+
     use super::super::frame::Frame;
     use super::*;
 
     #[tokio::test]
     async fn a_frame_in_pieces_is_put_together_and_one_too_long_is_refused() {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let mut link = Link::new(ours);
+        let mut link = Link::new(ours, rustix::process::getpid()).unwrap();
         let mut frame = Frame::with_capacity(2);
         frame.body().extend_from_slice(b"{}");
         let frame = frame.finish(2).unwrap();

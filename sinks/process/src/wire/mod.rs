@@ -12,6 +12,7 @@ mod owner;
 mod proxy_event;
 mod request;
 mod response;
+mod stream;
 mod web;
 mod web_frame;
 
@@ -183,6 +184,14 @@ impl Wire {
 }
 
 impl Wire {
+    /// The process that answers, where that is known.
+    pub(crate) fn worker(&self) -> Option<Pid> {
+        match self {
+            Self::Frames(link) => Some(link.worker()),
+            Self::Http(_) | Self::Lambda(_) => None,
+        }
+    }
+
     /// Adds what a call printed to an error that does not say where it came from.
     pub(crate) fn explained(&self, error: FunctionError, logs: &Logs) -> FunctionError {
         match self {

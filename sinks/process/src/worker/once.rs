@@ -19,13 +19,16 @@ pub(super) async fn call(launch: &Launch, invocation: &Invocation, deadline: Ins
         Ok(text) => text,
         Err(error) => return failed(InvocationError::Function(error)),
     };
-    let started = launch
+    let contained = launch
         .command(None, None)
-        .map_err(|e| StartError::Unavailable(format!("cannot contain the worker: {e}")))
-        .and_then(|(mut command, cage)| {
+        .map_err(|e| StartError::Unavailable(format!("cannot contain the worker: {e}")));
+    let started = match contained {
+        Ok((mut command, cage)) => {
             command.stdin(Stdio::piped());
-            Process::start_asking(launch, command, cage)
-        });
+            Process::start_asking(launch, command, cage).await
+        }
+        Err(error) => Err(error),
+    };
     let (mut process, pipes) = match started {
         Ok(started) => started,
         Err(StartError::Invalid(reason) | StartError::Unavailable(reason)) => {

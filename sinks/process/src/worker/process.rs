@@ -3,6 +3,7 @@
 //! Whoever waits for a worker empties its pipes meanwhile, so a worker never blocks on output. Nothing here
 //! waits for the pipes to close: a child the function left behind may hold them for ever.
 
+use std::io::ErrorKind;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use dispatch_contract::{FunctionError, Logs};
 use dispatch_sink_sandbox::Cage;
 use rustix::process::Pid;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::StartError;
 use crate::group::Group;
@@ -20,6 +21,12 @@ use crate::message;
 
 /// How long a process may take to be gone after its group was killed, or after it hung up by itself.
 const GONE: Duration = Duration::from_millis(500);
+/// How often the others of its group are looked for then, for as long once more.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+/// A program that was just written may be open still in a process that was forked meanwhile, until that is another program
+/// itself.
+const BUSY_FOR: Duration = Duration::from_millis(500);
+const TRY_AGAIN: Duration = Duration::from_millis(5);
 /// How long what a process said last may be on its way.
 const LAST_WORD: Duration = Duration::from_millis(50);
 const BUFFER: usize = 64 * 1024;
@@ -67,8 +74,12 @@ pub(super) type Pipes = (ChildStdin, ChildStdout);
 
 impl Process {
     /// Starts a process whose output is log.
-    pub(super) fn start(launch: &Launch, command: Command, cage: Option<Cage>) -> Result<Self, StartError> {
-        let mut process = Self::spawn(launch, command, cage)?;
+    pub(super) async fn start(
+        launch: &Launch,
+        command: Command,
+        cage: Option<Cage>,
+    ) -> Result<Self, StartError> {
+        let mut process = Self::spawn(launch, command, cage).await?;
         let fail = |why: &dyn std::fmt::Display| unavailable(launch, "cannot read the output of", why);
         let pipe = process
             .child
@@ -81,21 +92,21 @@ impl Process {
     }
 
     /// Starts a process that is asked and answers on its standard streams.
-    pub(super) fn start_asking(
+    pub(super) async fn start_asking(
         launch: &Launch,
         command: Command,
         cage: Option<Cage>,
     ) -> Result<(Self, Pipes), StartError> {
-        let mut process = Self::spawn(launch, command, cage)?;
+        let mut process = Self::spawn(launch, command, cage).await?;
         match (process.child.stdin.take(), process.child.stdout.take()) {
             (Some(stdin), Some(stdout)) => Ok((process, (stdin, stdout))),
             _ => Err(unavailable(launch, "cannot speak with", &"it has no pipes")),
         }
     }
 
-    fn spawn(launch: &Launch, mut command: Command, cage: Option<Cage>) -> Result<Self, StartError> {
+    async fn spawn(launch: &Launch, mut command: Command, cage: Option<Cage>) -> Result<Self, StartError> {
         let fail = |what: &str, why: &dyn std::fmt::Display| unavailable(launch, what, why);
-        let mut child = command.spawn().map_err(|e| fail("cannot start", &e))?;
+        let mut child = spawn(&mut command).await.map_err(|e| fail("cannot start", &e))?;
         let Some(leader) = child
             .id()
             .and_then(|id| i32::try_from(id).ok())
@@ -124,9 +135,9 @@ impl Process {
         self.group.leader()
     }
 
-    /// It has loaded its function: what runs now may go on running.
-    pub(super) fn settle(&mut self) {
-        self.group.settle();
+    /// It has loaded its function: what runs now may go on running. `worker` is who answers calls, where that is known.
+    pub(super) fn settle(&mut self, worker: Option<Pid>) {
+        self.group.settle(worker);
     }
 
     /// Whether a call left processes behind, where they can be counted.
@@ -201,11 +212,29 @@ impl Process {
         self.group.kill();
     }
 
-    /// Kills the group and waits until the process is gone.
+    /// Kills the group and waits until it is gone.
     pub(super) async fn end(&mut self) {
         self.group.kill();
-        if timeout(GONE, self.child.wait()).await.is_err() {
+        let others = async {
+            while !self.group.is_gone() {
+                sleep(LOOK_AGAIN).await;
+            }
+        };
+        if timeout(GONE, self.child.wait()).await.is_err() || timeout(GONE, others).await.is_err() {
             tracing::warn!(pid = %self.group.leader().as_raw_nonzero(), "a killed worker is not gone yet");
+        }
+    }
+}
+
+/// Starts a program, also one that was written a moment ago.
+async fn spawn(command: &mut Command) -> std::io::Result<Child> {
+    let until = Instant::now() + BUSY_FOR;
+    loop {
+        match command.spawn() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && Instant::now() < until => {
+                sleep(TRY_AGAIN).await;
+            }
+            started => return started,
         }
     }
 }
@@ -219,4 +248,31 @@ async fn readable(tap: Option<&Tap>) {
 
 fn unavailable(launch: &Launch, what: &str, why: &dyn std::fmt::Display) -> StartError {
     StartError::Unavailable(format!("{what} {}: {why}", launch.plan.program.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_program_that_is_still_open_for_writing_starts_a_little_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("program");
+        std::fs::copy("/bin/true", &program).unwrap();
+        std::fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+        let open = std::fs::File::options().write(true).open(&program).unwrap();
+        let busy = Command::new(&program).spawn().unwrap_err();
+        assert_eq!(busy.kind(), ErrorKind::ExecutableFileBusy);
+
+        tokio::spawn(async move {
+            sleep(Duration::from_millis(50)).await;
+            drop(open);
+        });
+
+        let ended = spawn(&mut Command::new(&program)).await.unwrap().wait().await;
+        assert!(ended.unwrap().success());
+    }
 }

@@ -29,13 +29,13 @@ impl Warm {
             .command(door.socket(), door.ports())
             .map_err(|e| StartError::Unavailable(format!("cannot contain the worker: {e}")))?;
         door.announce(&mut command);
-        let mut process = Process::start(launch, command, cage)?;
+        let mut process = Process::start(launch, command, cage).await?;
         let greet = door.greet(launch, process.leader());
         let mut output = Output::default();
         let driven = timeout(patience, process.drive(&mut output, greet)).await;
         let why = match driven {
             Ok(Driven::Done(Ok(wire))) => {
-                process.settle();
+                process.settle(wire.worker());
                 return Ok(Self {
                     wire,
                     process,

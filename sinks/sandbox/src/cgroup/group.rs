@@ -1,7 +1,8 @@
 //! The cgroup of one worker, in every tree.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Read as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use dispatch_contract::Bounds;
@@ -18,6 +19,8 @@ pub(crate) struct Cgroup {
     trees: Vec<Tree>,
     /// Its list of processes, in one of them.
     members: Option<PathBuf>,
+    /// Its count of tasks, where that is counted.
+    count: Option<File>,
     memory: u64,
 }
 
@@ -42,7 +45,9 @@ impl Cgroup {
                 return Err(std::io::Error::new(error.kind(), text));
             }
         }
+        let mut counts = trees.iter().map(|tree| tree.folder.join("pids.current"));
         Ok(Self {
+            count: counts.find_map(|count| File::open(count).ok()),
             members: trees.first().map(|tree| tree.folder.join("cgroup.procs")),
             trees,
             memory: bounds.memory,
@@ -59,8 +64,15 @@ impl Cgroup {
         self.folders().for_each(kill);
     }
 
-    /// How many processes are in it. Asked at the end of every call, so as little as possible is done. The file is not kept
-    /// open: version 1 answers an open one from what it found before.
+    /// How many tasks are in it: processes and their threads. Asked at the end of every call, so as little as possible is
+    /// done.
+    pub(crate) fn tasks(&self) -> Option<usize> {
+        let mut buffer = [0; 24];
+        let read = self.count.as_ref()?.read_at(&mut buffer, 0).ok()?;
+        str::from_utf8(&buffer[..read]).ok()?.trim_end().parse().ok()
+    }
+
+    /// How many processes are in it. The file is not kept open: version 1 answers an open one from what it found before.
     pub(crate) fn processes(&self) -> Option<usize> {
         let mut file = fs::File::open(self.members.as_ref()?).ok()?;
         let (mut lines, mut buffer) = (0, [0; 4096]);
