@@ -14,8 +14,6 @@ use dispatch_contract::{Delivery, Event, Group, InvocationError, NewEvent, Place
 use dispatch_router::stamp;
 use dispatch_schemas::{Run, Status};
 use serde_json::value::RawValue;
-use tokio::sync::oneshot;
-use tokio::task::yield_now;
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -53,35 +51,15 @@ pub(crate) struct Ended {
 }
 
 /// A call whose caller has the answer, and whose run nobody was told of.
-struct Untold {
+pub(crate) struct Untold {
     function: Arc<str>,
     event: Event,
     done: Done,
 }
 
 impl Functions {
-    /// Calls, answers whoever waits as soon as the function has, and then tells of the run.
+    /// Calls; whoever waits is to be answered before the rest is told. What the journal refuses is not called.
     pub(crate) async fn call(
-        &self,
-        organization: &Arc<str>,
-        call: ApiCall,
-        waiting: oneshot::Sender<Result<Ended, ApiError>>,
-    ) {
-        let (ended, untold) = match self.call_once(organization, call).await {
-            Ok((ended, untold)) => (Ok(ended), untold),
-            Err(error) => (Err(error), None),
-        };
-        // Who waited may have gone.
-        drop(waiting.send(ended));
-        if let Some(untold) = untold {
-            // The answer is on its way before anything else is done.
-            yield_now().await;
-            self.tell(organization, untold).await;
-        }
-    }
-
-    /// What the journal refuses is not called.
-    async fn call_once(
         &self,
         organization: &Arc<str>,
         call: ApiCall,
@@ -137,7 +115,7 @@ impl Functions {
     }
 
     /// Hands the journal what the call caused: the event of its run, and those its function returned.
-    async fn tell(&self, organization: &Arc<str>, untold: Untold) {
+    pub(crate) async fn tell(&self, organization: &Arc<str>, untold: Untold) {
         let Untold {
             function,
             event,

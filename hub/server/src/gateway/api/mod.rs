@@ -1,12 +1,14 @@
 //! APIs: routes of the gateway that turn a request into an event and the answer of a function into a response.
 //!
 //! An API is a thin overlay: `routes.rs` says which one a request is for, `auth` who may call, `payload.rs` and
-//! `context.rs` what the function gets, `answer.rs` what its caller gets; the call itself is `functions/api.rs`, where
+//! `context.rs` what the function gets, `answer.rs` what its caller gets, `call.rs` what becomes of the call when
+//! its caller goes away; the call itself is `functions/api.rs`, where
 //! it becomes an event that can be subscribed to. Resources are kept in the store; the tables of routes are made anew
 //! for each change and swapped, so a request is looked up in one table or the next, never in between.
 
 mod answer;
 mod auth;
+mod call;
 mod context;
 mod cors;
 mod payload;

@@ -12,15 +12,15 @@ use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderValue, LOC
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, StatusCode, Version};
 use serde_json::value::to_raw_value;
-use tokio::sync::oneshot;
 
-use super::answer::{self, RUN};
+use super::answer::RUN;
 use super::auth::{Consumer, Refused};
+use super::call::{RETRY_AFTER, waited};
 use super::context::{About, context};
+use super::cors;
 use super::payload::{arguments, payload};
 use super::routes::Found;
 use super::served::Served;
-use super::{Apis, cors};
 use crate::door;
 use crate::front::{Peer, Scheme};
 use crate::functions::ApiCall;
@@ -31,8 +31,6 @@ use crate::rest::error::ApiError;
 const BLOCKING: HeaderName = HeaderName::from_static("x-dispatch-blocking");
 /// What is no host.
 const NO_HOST: &str = "host: must be a host such as api.example.org, and perhaps a port";
-/// When it is worth trying again.
-const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// What came, beside the request itself.
 struct Asked {
@@ -198,7 +196,7 @@ async fn with_body(
         .await
         .map_err(ApiError::into_response)?;
     match waits {
-        true => waited(app, &served, call).await,
+        true => waited(app, &served, call, |call| count(app, &served, call)).await,
         false => taken(app, &served, call).await,
     }
     .map_err(ApiError::into_response)
@@ -270,35 +268,6 @@ fn count(app: &Hub, served: &Served, call: &ApiCall) -> Result<(), ApiError> {
     let organization = &served.organization;
     app.quotas.take(organization, 1)?;
     app.quotas.fit_bytes(organization, 1, || size, &*app.log)
-}
-
-/// Calls; the call goes on also when its caller goes away.
-async fn waited(app: &App, served: &Arc<Served>, call: ApiCall) -> Result<Response, ApiError> {
-    let Apis {
-        turns,
-        under_way,
-        calls,
-        ..
-    } = &app.apis;
-    let one = app.quotas.calls(&served.organization, |most| {
-        under_way.begin(&served.organization, most)
-    })?;
-    let turn = turns
-        .clone()
-        .try_acquire_owned()
-        .map_err(|_| ApiError::unavailable("too many calls are under way", RETRY_AFTER))?;
-    count(app, served, &call)?;
-    let (hub, organization) = (app.clone(), served.organization.clone());
-    let (answer, answered) = oneshot::channel();
-    calls.spawn(async move {
-        hub.functions.call(&organization, call, answer).await;
-        drop((one, turn));
-    });
-    let ended = answered.await.map_err(|_| {
-        tracing::error!(api = %served.name, "a call broke off");
-        ApiError::internal("internal error")
-    })?;
-    Ok(answer::response(&served.function, &ended?))
 }
 
 /// Takes the call: 202 when it is durable, with where its run is told.
