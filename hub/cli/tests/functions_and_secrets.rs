@@ -156,6 +156,9 @@ async fn functions_are_created_called_changed_and_deleted() -> Result<()> {
     assert_eq!(count(&hub, &["get", "runs", "py"])?, 0);
     hub.until("its worker is gone", PATIENCE, |_| Ok(!runs_from(&folder)))
         .await?;
+    // Nor do those come back that the read model had not written yet.
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    assert_eq!(count(&hub, &["get", "runs", "py"])?, 0);
     let gone = hub.cli(&["exec", "py"])?;
     assert_eq!(
         String::from_utf8(gone.stderr)?,

@@ -154,6 +154,12 @@ impl Functions {
         Ok(function)
     }
 
+    /// Whether this function is there: not one that was deleted, nor its namesake.
+    pub(crate) fn has(&self, organization: &str, name: &str, id: Uuid) -> bool {
+        let known = self.0.registry.get(organization, name);
+        known.is_some_and(|known| known.id == id)
+    }
+
     /// The lanes of all functions, for the router's start: every function has one that only `exec` uses.
     /// `progress` says what the journal knows of a subscription.
     pub(crate) async fn lanes(

@@ -6,14 +6,16 @@
 
 mod gather;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
 use dispatch_contract::{Page, Sequence, Tail};
-use dispatch_store::{Projection, Store, StoreError};
+use dispatch_store::{Projection, RunRow, Store, StoreError};
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use uuid::Uuid;
 
 use crate::hub::App;
 use crate::metrics;
@@ -124,17 +126,20 @@ impl Follower {
             return;
         }
         let mut wait = FIRST_WAIT;
-        let projection = Arc::new(Projection {
+        let mut projection = Projection {
             cursor_name: CURSOR.to_owned(),
             cursor: self.seen,
             ..std::mem::take(&mut self.gathered).into_projection()
-        });
-        let runs = || projection.runs.iter().map(|row| row.run.name);
+        };
+        let runs: Vec<Uuid> = projection.runs.iter().map(|row| row.run.name).collect();
+        projection.runs.retain(|row| is_kept(&self.app, row));
+        let projection = Arc::new(projection);
         loop {
             match self.app.store.apply(Arc::clone(&projection)).await {
                 Ok(applied) => {
                     metrics::runs_forgotten("count", applied.runs_dropped);
-                    if let Err(error) = self.app.functions.told(runs()).await {
+                    forget_deleted(&self.app, &projection.runs).await;
+                    if let Err(error) = self.app.functions.told(runs.iter().copied()).await {
                         tracing::warn!(%error, "that runs were cancelled is not forgotten");
                     }
                     if applied.dead_letters_dropped > 0 {
@@ -164,6 +169,24 @@ impl Follower {
                 () = self.app.shutdown.cancelled() => return,
             }
             wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+}
+
+/// Whether the function of a run is still there: runs go with it, also those the journal tells of afterwards.
+fn is_kept(app: &App, row: &RunRow) -> bool {
+    let run = &row.run;
+    run.function_id
+        .is_none_or(|id| app.functions.has(&row.organization, &run.function_name, id))
+}
+
+/// Forgets rows that were written while their function was deleted.
+async fn forget_deleted(app: &App, rows: &[RunRow]) {
+    let gone = rows.iter().filter(|row| !is_kept(app, row));
+    let gone: BTreeSet<Uuid> = gone.filter_map(|row| row.run.function_id).collect();
+    for function in gone {
+        if let Err(error) = app.store.delete_runs(function).await {
+            tracing::warn!(%function, %error, "the runs of a deleted function are not forgotten");
         }
     }
 }
