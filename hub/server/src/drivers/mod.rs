@@ -226,8 +226,8 @@ impl Drivers {
     pub(crate) async fn create(&self, organization: &str, driver: Driver) -> Result<Driver, ApiError> {
         let (driver, ticks) = self.checked(organization, driver).await?;
         let created = self.0.store.create(organization, &driver).await?;
+        let shown = self.shown(created.clone(), Detail::Summary);
         self.put(organization, &created);
-        let shown = self.shown(created, Detail::Summary);
         Ok(Driver {
             next_ticks: ticks,
             ..shown
