@@ -54,7 +54,7 @@ pub async fn drive(config: Config, context: Context) -> Result<(), Failure> {
         None => {
             // Remembered at once: the first file can come while nobody is there, too.
             let begin = match plan.start {
-                Start::Now => Place::at(Utc::now()),
+                Start::Now => Place::now(),
                 Start::Oldest => Place::default(),
             };
             hub.emit(Vec::new(), Some(begin.write()), &stop).await?;

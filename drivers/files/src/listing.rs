@@ -4,9 +4,12 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::config::Plan;
+
+/// The clock that gives files their change time goes by ticks, of 10 ms at most: it is behind the clock.
+const TICK: TimeDelta = TimeDelta::milliseconds(20);
 
 /// Where a file stands in the order of all: by change time, then by name. Also the checkpoint.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +26,10 @@ impl Place {
             i128::from(time.timestamp()) * 1_000_000_000 + i128::from(time.timestamp_subsec_nanos());
         let name = String::new();
         Self { changed, name }
+    }
+    /// Before every file that changes from now on.
+    pub(crate) fn now() -> Self {
+        Self::at(Utc::now() - TICK)
     }
     /// Text: the change time, a space, the name.
     pub(crate) fn write(&self) -> Bytes {
@@ -71,8 +78,6 @@ pub(crate) fn finished(plan: &Plan, done: &Place, until: &Place) -> io::Result<V
 mod tests {
     use std::fs;
 
-    use chrono::TimeDelta;
-
     use super::*;
     use crate::config::tests::config;
 
@@ -97,6 +102,21 @@ mod tests {
 
         assert_eq!(done.name, "first");
         assert_eq!(names(&plan, &done, later()), ["a"]);
+    }
+
+    #[test]
+    fn a_file_that_comes_right_after_the_begin_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let plan = Plan::try_from(config(folder.path())).unwrap();
+        for name in (0..50).map(|n| n.to_string()) {
+            let begin = Place::now();
+            fs::write(folder.path().join(&name), "x").unwrap();
+
+            let found = names(&plan, &begin, Utc::now() + TimeDelta::hours(1));
+
+            assert!(found.contains(&name), "{name}: {begin:?}, {found:?}");
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
     }
 
     #[test]
