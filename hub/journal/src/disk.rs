@@ -165,7 +165,7 @@ mod tests {
     fn more_than_the_disk_has_is_refused_before_any_of_it_is_taken() {
         let file = RealFile(tempfile::tempfile().unwrap());
         file.allocate(1 << 20).unwrap();
-        let more = file.free().unwrap().saturating_add(2 << 20);
+        let more = file.free().unwrap().saturating_add(1 << 40);
 
         let refused = file.allocate(more).unwrap_err();
 

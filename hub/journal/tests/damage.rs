@@ -411,9 +411,15 @@ async fn what_lies_behind_the_repaired_end_never_comes_back() {
     // The crash tore the first of the last three and, later in the file, the head of each.
     let frames = frames(&base);
     let segment = &segments(&base)[0];
-    let file = std::fs::File::options().write(true).open(segment).unwrap();
+    let file = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open(segment)
+        .unwrap();
     for (_, offset, _) in &frames[1..] {
-        file.write_all_at(&[0xff], offset + 5).unwrap();
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, offset + 5).unwrap();
+        file.write_all_at(&[!byte[0]], offset + 5).unwrap();
     }
 
     let (journal, recovered) = open(&base, &small());
