@@ -29,6 +29,8 @@ lint:
 deny:
 	cargo deny --log-level error check bans licenses sources
 
+# What peers.sh has fetched is not asked for again.
+unit: export npm_config_prefer_offline = true
 unit: build
 	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --workspace; else cargo test --workspace --lib --bins --tests; fi
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dispatch_contract::{Faas, FaasError, FunctionErrorKind, InvocationError};
+use dispatch_fixtures::wheels;
 use dispatch_sink_process::{BuildLog, InstallError, Installer};
 use serde_json::{Value, json};
 use stage::{Stage, error, invocation, is_here, within};
@@ -77,7 +78,8 @@ def plain(request):
 async fn a_functions_framework_app_in_python_runs_unchanged() {
     let stage = Stage::with(|s| s.max_workers = 1);
     let language = "functions-framework-python3";
-    let Some(folder) = packages(&stage, language, "functions-framework==3.10.2").await else {
+    let manifest = wheels::manifest("functions-framework==3.10.2").unwrap();
+    let Some(folder) = packages(&stage, language, &manifest).await else {
         return;
     };
     let files = [("main.py", FF_PYTHON), ("other.txt", "")];
@@ -212,7 +214,8 @@ def handle(event, context):
 async fn a_lambda_handler_in_python_runs_unchanged() {
     let stage = Stage::with(|s| s.max_workers = 1);
     let language = "lambda-python3";
-    let Some(folder) = packages(&stage, language, "awslambdaric==4.2.2").await else {
+    let manifest = wheels::manifest("awslambdaric==4.2.2").unwrap();
+    let Some(folder) = packages(&stage, language, &manifest).await else {
         return;
     };
     let files = [("app.py", LAMBDA), ("broken.py", "raise KeyError('at import')")];

@@ -1,6 +1,7 @@
 //! What was written for other systems, as functions, unchanged: by `exec`, by event and through an API.
 
 use anyhow::Result;
+use dispatch_fixtures::wheels;
 use serde_json::json;
 
 use crate::bench::Bench;
@@ -10,7 +11,8 @@ use crate::by_api::{self, Caller};
 async fn a_functions_framework_app_in_python_is_a_function() -> Result<()> {
     let bench = Bench::start().await?;
     let language = "functions-framework-python3";
-    let Some(image) = bench.image(language, "functions-framework==3.10.2\n").await? else {
+    let manifest = wheels::manifest("functions-framework==3.10.2\n")?;
+    let Some(image) = bench.image(language, &manifest).await? else {
         return Ok(());
     };
     assert!(
@@ -158,8 +160,8 @@ async fn a_lambda_handler_in_python_is_a_function() -> Result<()> {
     let bench = Bench::start().await?;
     let language = "lambda-python3";
     // Mangum reads what API Gateway sends, for web apps of the ASGI kind.
-    let manifest = "awslambdaric==4.2.2\nmangum==0.22.0\n";
-    if bench.image(language, manifest).await?.is_none() {
+    let manifest = wheels::manifest("awslambdaric==4.2.2\nmangum==0.22.0\n")?;
+    if bench.image(language, &manifest).await?.is_none() {
         return Ok(());
     }
     let app = r#"
