@@ -15,6 +15,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{post, put};
 use dispatch_contract::{BATCH_CONTENT_TYPE, Event};
 use dispatch_driver_sdk::{Context, Door, Hub, LATER, Limits, Stop, reply};
+use dispatch_fixtures::hub::free_port;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -29,9 +30,8 @@ const FLAT_KIB: usize = 8 << 10;
 type Ids = Arc<Mutex<Vec<String>>>;
 
 /// An address of this machine at which nobody listens.
-async fn nobody() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    listener.local_addr().unwrap()
+fn nobody() -> SocketAddr {
+    ([127, 0, 0, 1], free_port().unwrap()).into()
 }
 
 /// A hub that takes everything.
@@ -78,7 +78,7 @@ fn memory_kib() -> usize {
 #[tokio::test(start_paused = true)]
 async fn a_driver_that_emits_waits_with_what_it_has_in_hand_and_reads_no_further() {
     // Given a driver that has twenty pages to read, and no hub
-    let (address, stop) = (nobody().await, Stop::new());
+    let (address, stop) = (nobody(), Stop::new());
     let hub = Hub::new(&format!("http://{address}/sink"), None).unwrap();
     let pages = Arc::new(AtomicUsize::new(0));
     let driver = tokio::spawn({
@@ -123,7 +123,7 @@ async fn a_driver_that_emits_waits_with_what_it_has_in_hand_and_reads_no_further
 #[tokio::test(start_paused = true)]
 async fn a_door_says_later_in_time_and_every_sender_that_repeats_is_served() {
     // Given a door without a hub behind it
-    let (address, stop) = (nobody().await, Stop::new());
+    let (address, stop) = (nobody(), Stop::new());
     let hub = Hub::new(&format!("http://{address}/sink"), None).unwrap();
     let context = Context { hub, stop };
     let door = Door::open_at(&context, 0).await.unwrap();

@@ -10,11 +10,14 @@ use axum::http::StatusCode;
 use dispatch_contract::Event;
 use dispatch_driver_sdk::{Context, Door, Failure, Hub, Limits, Stop, Unread, reply};
 use dispatch_fixtures::driver_hub::DriverHub;
+use dispatch_fixtures::hub::free_port;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How often something is sent that must be taken.
+const TRIES: usize = 5;
 
 struct Open {
     address: SocketAddr,
@@ -55,6 +58,19 @@ async fn talk(address: SocketAddr, bytes: &[u8]) -> String {
     ended(&mut stream).await
 }
 
+/// Sends what must be taken: again while the hub is slow, as on a busy machine.
+async fn talk_again(address: SocketAddr, bytes: &[u8]) -> String {
+    for _ in 1..TRIES {
+        let answer = talk(address, bytes).await;
+        let is_late =
+            answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("the hub does not take events now");
+        if !is_late {
+            return answer;
+        }
+    }
+    talk(address, bytes).await
+}
+
 async fn ended(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     soon(stream.read_to_end(&mut answer)).await.ok();
@@ -72,9 +88,7 @@ async fn soon<F: Future>(future: F) -> F::Output {
 
 #[tokio::test]
 async fn the_hub_is_told_where_the_driver_listens_until_it_hears_it() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = nobody.local_addr().unwrap();
-    drop(nobody);
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()));
     let open = open(&format!("http://{address}/sink"), Limits::default()).await;
 
     let late = axum::Router::new();
@@ -105,7 +119,7 @@ async fn a_sender_hears_yes_only_when_the_hub_has_the_event() {
     assert_eq!(hub.count(), 0);
 
     hub.refuse(None);
-    let taken = talk(open.address, &post("/1")).await;
+    let taken = talk_again(open.address, &post("/1")).await;
     assert!(taken.starts_with("HTTP/1.1 202 "), "{taken}");
     assert_eq!(hub.count(), 1);
 
@@ -177,7 +191,7 @@ async fn a_head_that_never_ends_loses_its_connection() {
     slow.write_all(b"POST / HTTP/1.1\r\nhost").await.unwrap();
 
     // The only place is free again when the slow one was sent away.
-    let next = talk(open.address, &post("/1")).await;
+    let next = talk_again(open.address, &post("/1")).await;
     assert!(next.starts_with("HTTP/1.1 202 "), "{next}");
     ended(&mut slow).await;
 }

@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
 use dispatch_contract::Event;
 use dispatch_driver_sdk::{CheckpointError, EmitError, Health, Hub, SecretString, Stop};
+use dispatch_fixtures::hub::free_port;
 use tokio::net::TcpListener;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -189,9 +190,7 @@ async fn a_driver_whose_organization_is_over_its_quota_waits_and_loses_nothing()
 #[tokio::test]
 async fn a_hub_that_is_away_is_waited_for() {
     let fake = Shared::default();
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()));
     let hub = hub(address);
     let emit = tokio::spawn(async move { hub.emit(vec![event(1, "t")], None, &Stop::new()).await });
 

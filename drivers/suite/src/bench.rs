@@ -188,7 +188,7 @@ impl<W: World> Bench<W> {
         }
         self.complaint = None;
         self.hub.be(Mood::Takes);
-        self.hub.go_away().await;
+        self.hub.go_away().await?;
         self.hub.come_back().await
     }
 }

@@ -232,7 +232,7 @@ impl<W: World> Bench<W> {
         self.at_work().await?;
         let from = self.hub.be(Mood::Silent);
         let held = self.held(from, 1).await?;
-        self.hub.go_away().await;
+        self.hub.go_away().await?;
         tokio::time::sleep(TROUBLE).await;
         self.hub.be(Mood::Takes);
         self.hub.come_back().await?;

@@ -17,7 +17,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use serde_json::Value;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::receive;
@@ -78,6 +78,8 @@ pub struct DriverHub {
     kept: Shared,
     app: Router,
     server: Option<JoinHandle<()>>,
+    /// Keeps the port for a hub that is away: it never listens.
+    away: Option<TcpSocket>,
 }
 
 impl DriverHub {
@@ -93,6 +95,7 @@ impl DriverHub {
             kept,
             app,
             server,
+            away: None,
         })
     }
 
@@ -121,12 +124,17 @@ impl DriverHub {
         self.be(status.map_or(Mood::Takes, Mood::Refuses));
     }
     /// Cuts every connection and refuses new ones. What it took it keeps.
-    pub async fn go_away(&mut self) {
+    pub async fn go_away(&mut self) -> Result<()> {
         if let Some(server) = self.server.take() {
             server.abort();
             // Ended as asked.
             server.await.unwrap_or_default();
+            let away = TcpSocket::new_v4()?;
+            away.set_reuseaddr(true)?;
+            away.bind(self.address)?;
+            self.away = Some(away);
         }
+        Ok(())
     }
     /// Listens again on the same port.
     pub async fn come_back(&mut self) -> Result<()> {
@@ -134,6 +142,7 @@ impl DriverHub {
         let listener = TcpListener::bind(self.address)
             .await
             .with_context(|| format!("listen on {} again", self.address))?;
+        self.away = None;
         self.server = Some(tokio::spawn(serve(listener, self.app.clone())));
         Ok(())
     }

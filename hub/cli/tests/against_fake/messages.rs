@@ -203,11 +203,7 @@ async fn every_failure_exits_with_1_and_help_with_0() {
 #[tokio::test]
 async fn nobody_at_the_other_end_is_said_with_how_to_start_a_hub() {
     let hub = FakeHub::start().await;
-    let free = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let free = dispatch_fixtures::hub::free_port().unwrap();
 
     let ended = hub.run(&["get", "images", "--port", &free.to_string()]).await;
 
