@@ -6,10 +6,10 @@ mod support;
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use dispatch_server::{Limits, ServerConfig};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
-use support::{Hub, answer, config};
+use support::{Hub, PATIENCE, answer, config, until};
+use tokio::time::Instant;
 
 /// Bytes the gateway passes on in these tests.
 const MOST: usize = 256 << 10;
@@ -60,13 +60,8 @@ struct Bench {
 impl Bench {
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = ServerConfig {
-            limits: Limits {
-                gateway_body_bytes: MOST,
-                ..Limits::default()
-            },
-            ..config(folder.path())
-        };
+        let mut config = config(folder.path());
+        config.limits.gateway_body_bytes = MOST;
         Self {
             hub: Hub::start_with(folder, config).await,
             folder: tempfile::tempdir().unwrap(),
@@ -148,9 +143,18 @@ async fn a_driver_of_an_exposed_type_is_told_its_port() {
     bench.create(ECHO, true).await;
     let url = bench.url().await;
 
-    let (status, got) = answer(bench.send("POST", &url, "1").await).await;
+    // Python may begin to listen later than the gateway waits for it.
+    let end = Instant::now() + PATIENCE;
+    let last = loop {
+        let response = bench.send("POST", &url, "1").await;
+        if response.status() != StatusCode::SERVICE_UNAVAILABLE || Instant::now() >= end {
+            break response;
+        }
+        assert_eq!(response.headers()["retry-after"], "5");
+    };
+    let (status, got) = answer(last).await;
 
-    assert_eq!((status.as_u16(), &got["bytes"]), (207, &json!(1)));
+    assert_eq!((status.as_u16(), &got["bytes"]), (207, &json!(1)), "{got}");
     bench.hub.stop().await;
 }
 
@@ -223,7 +227,9 @@ async fn a_driver_that_does_not_listen_or_is_not_there_is_503_for_now() {
         StatusCode::NOT_FOUND,
         "the API is not served here"
     );
-    let token = std::fs::read_to_string(bench.folder.path().join("token")).unwrap();
+    let read = || std::fs::read_to_string(bench.folder.path().join("token")).unwrap_or_default();
+    until("a token", || read().len() == 64).await;
+    let token = read();
     let health = format!("/v1/sink/{}/health", driver["id"].as_str().unwrap());
     for listen in [
         "10.0.0.1:80",

@@ -96,6 +96,12 @@ impl Bench {
     fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.path(name)).unwrap_or_default()
     }
+
+    /// What the script wrote there, once it has: READY may come before.
+    async fn written(&self, name: &str) -> String {
+        self.until(name, async || self.read(name).ends_with('\n')).await;
+        self.read(name)
+    }
 }
 
 fn driver(ty: &str) -> Driver {
@@ -107,6 +113,7 @@ fn driver(ty: &str) -> Driver {
 }
 
 fn alive(pid: &str) -> bool {
+    assert!(!pid.trim().is_empty(), "a process without a number");
     // A killed process whose parent is gone may wait for init as a zombie: that is dead enough.
     let status = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
     !status.is_empty() && !status.contains(") Z ")
@@ -116,20 +123,31 @@ fn alive(pid: &str) -> bool {
 async fn a_driver_that_ends_is_started_again_later_and_later_and_says_why() {
     let bench = Bench::new();
     bench
-        .register("date +%s%N >> $HERE/starts; echo looking; echo 'no such host' >&2; exit 3")
+        .register("sleep 0.1; date +%s%N >> $HERE/starts; echo looking; echo 'no such host' >&2; exit 3")
         .await;
 
     assert_eq!(bench.create(driver("t")).await.status, Some(Status::Creating));
 
+    let says_why = |shown: &Driver| {
+        let reason = shown.reason.as_ref().and_then(|reason| reason.first());
+        shown.status == Some(Status::Error)
+            && reason.is_some_and(|reason| reason == "exited with code 3: no such host")
+    };
     bench
-        .until("three starts", async || bench.read("starts").lines().count() == 3)
+        .until("three starts and why", async || {
+            bench.read("starts").lines().count() >= 3 && says_why(&bench.shown().await)
+        })
         .await;
     let starts: Vec<u64> = bench.read("starts").lines().map(|l| l.parse().unwrap()).collect();
     let (first, second) = (
         (starts[1] - starts[0]) / 1_000_000,
         (starts[2] - starts[1]) / 1_000_000,
     );
-    assert!(first >= 500 && second >= 1000, "{first} ms, {second} ms");
+    // The wait, and the script's own 0.1 s.
+    assert!(
+        first >= 500 + 100 && second >= 1000 + 100,
+        "{first} ms, {second} ms"
+    );
     let shown = bench.shown().await;
     let reason = shown.reason.unwrap();
     assert_eq!(
@@ -164,7 +182,8 @@ async fn a_deleted_driver_ends_with_everything_it_started() {
         .await;
     bench.create(driver("t")).await;
     bench.until_status(Status::Ready).await;
-    let (pid, child) = (bench.read("pid"), bench.read("child"));
+    let pid = bench.written("pid").await;
+    let child = bench.read("child");
     assert!(alive(&pid) && alive(&child));
 
     bench.drivers.delete("dispatch", "d").await.unwrap();
@@ -184,7 +203,9 @@ async fn what_a_driver_leaves_behind_when_it_ends_is_killed() {
     bench.create(driver("t")).await;
 
     bench.until_status(Status::Error).await;
-    assert!(!alive(&bench.read("child")));
+    let child = bench.read("child");
+    // A killed process takes the kernel a moment.
+    bench.until("it is gone", async || !alive(&child)).await;
     bench.drivers.stop().await;
 }
 
@@ -196,19 +217,23 @@ async fn a_driver_that_does_not_listen_is_killed_when_the_hub_stops() {
         .await;
     bench.create(driver("t")).await;
     bench.until_status(Status::Ready).await;
+    let pid = bench.written("pid").await;
 
     let begin = Instant::now();
     bench.drivers.stop().await;
 
     assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
-    assert!(!alive(&bench.read("pid")));
+    assert!(!alive(&pid));
 }
 
 #[tokio::test]
 async fn a_driver_gets_its_settings_its_secrets_and_the_way_to_the_hub_and_nothing_else() {
     let bench = Bench::new();
     bench
-        .register(r#"for a in "$@"; do echo "$a"; done > $HERE/args; env > $HERE/env; sleep 1000"#)
+        .register(
+            r#"for a in "$@"; do echo "$a"; done > $HERE/args
+            env > $HERE/env-aside; mv $HERE/env-aside $HERE/env; sleep 1000"#,
+        )
         .await;
     let secret = Secret {
         name: "vc".to_owned(),
@@ -230,12 +255,12 @@ async fn a_driver_gets_its_settings_its_secrets_and_the_way_to_the_hub_and_nothi
         .await;
 
     bench.until_status(Status::Ready).await;
+    let env = bench.written("env").await;
     let args = bench.read("args");
     assert_eq!(
         args,
         "--cron=0/10 * * * *\n--debug\n--dispatch-api-endpoint=127.0.0.1:8080\n"
     );
-    let env = bench.read("env");
     let has = |line: &str| env.lines().any(|l| l == line);
     assert!(has("PASS_WORD=a&<b>'$HOME"), "{env}");
     assert!(
@@ -259,8 +284,8 @@ async fn a_change_replaces_the_process_and_there_are_never_two() {
     let bench = Bench::new();
     bench
         .register(
-            r#"mkdir $HERE/lock || echo twice >> $HERE/wrong
-            trap 'sleep 0.2; rmdir $HERE/lock; exit 0' TERM
+            r#"trap 'sleep 0.2; rmdir $HERE/lock; exit 0' TERM
+            mkdir $HERE/lock || echo twice >> $HERE/wrong
             echo "$1" >> $HERE/starts; while :; do sleep 0.02; done"#,
         )
         .await;
@@ -341,10 +366,29 @@ async fn a_word_to_the_hub_makes_a_driver_ready_at_once_and_its_own_word_counts(
     bench.register("sleep 1000").await;
     let id = bench.create(driver("t")).await.id;
 
-    let begin = Instant::now();
-    bench.drivers.contacted(id);
-    bench.until_status(Status::Ready).await;
-    assert!(begin.elapsed() < Duration::from_millis(900));
+    // A stall of this machine may spoil one try; without the word each would take a second.
+    let soon = Duration::from_millis(900);
+    let mut took = Vec::new();
+    for restarts in 0..5 {
+        if restarts > 0 {
+            bench.drivers.restart("dispatch", "d").await.unwrap();
+        }
+        let begin = Instant::now();
+        bench.drivers.contacted(id);
+        bench
+            .until("this process is READY", async || {
+                let shown = bench.shown().await;
+                let process = shown.supervision.map(|known| known.restarts);
+                (shown.status, process) == (Some(Status::Ready), Some(restarts))
+            })
+            .await;
+        let elapsed = begin.elapsed();
+        took.push(elapsed);
+        if elapsed < soon {
+            break;
+        }
+    }
+    assert!(took.iter().any(|took| *took < soon), "{took:?}");
 
     bench.drivers.reported(id, Some("no login"));
     let shown = bench.shown().await;
@@ -411,7 +455,7 @@ async fn a_paused_driver_does_not_run_until_it_is_resumed() {
         .await;
     bench.create(driver("t")).await;
     bench.until_status(Status::Ready).await;
-    let pid = bench.read("pid");
+    let pid = bench.written("pid").await;
 
     let paused = bench.drivers.pause("dispatch", "d").await.unwrap();
     assert!(paused.paused && !alive(&pid));
@@ -426,6 +470,11 @@ async fn a_paused_driver_does_not_run_until_it_is_resumed() {
 
     bench.drivers.resume("dispatch", "d").await.unwrap();
     bench.until_status(Status::Ready).await;
+    bench
+        .until("a second start", async || {
+            bench.read("starts").lines().count() == 2
+        })
+        .await;
     bench.drivers.restart("dispatch", "d").await.unwrap();
     bench
         .until("a third start", async || {

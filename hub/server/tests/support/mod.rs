@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use dispatch_server::{Exit, Server, ServerConfig, start};
+use dispatch_server::{Exit, Limits, Server, ServerConfig, start};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -14,6 +14,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// More than anything here should take.
 pub const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a stop may take: much on a busy machine, yet less than is waited for it.
+const DRAIN: Duration = Duration::from_secs(12);
 
 /// A running hub.
 pub struct Hub {
@@ -122,6 +124,10 @@ pub fn config(folder: &Path) -> ServerConfig {
         data: folder.join("data"),
         port: 0,
         gateway_port: 0,
+        limits: Limits {
+            drain: DRAIN,
+            ..Limits::default()
+        },
         ..ServerConfig::default()
     }
 }

@@ -5,7 +5,12 @@ use super::*;
 #[tokio::test]
 async fn an_event_is_a_run_and_a_failing_one_shows_its_next_attempt() {
     let folder = TempDir::new().unwrap();
-    let stage = Stage::with(folder.path(), vec![(Uuid::from_u128(1), "f", quick(1))]).await;
+    // Long enough for the wait to be seen.
+    let delivery = DeliverySpec {
+        backoff_delay: Duration::from_secs(2),
+        ..quick(1)
+    };
+    let stage = Stage::with(folder.path(), vec![(Uuid::from_u128(1), "f", delivery)]).await;
     stage.seed().await;
     stage
         .create("f", "def handle(ctx, payload):\n    if payload == 'fail': raise RuntimeError('no')\n    return [ctx['event']['eventType'], ctx['event']['type'], payload]\n")
