@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
-use crate::{PATIENCE, Stage, told};
+use crate::{PATIENCE, Stage, told, until_noted};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_can_be_subscribed_to_and_is_followed_by_its_run() -> Result<()> {
@@ -49,6 +49,8 @@ async fn a_call_can_be_subscribed_to_and_is_followed_by_its_run() -> Result<()> 
         assert_eq!(run["input"]["httpContext"]["method"], "POST");
         assert_eq!(run["event"]["eventType"], "dispatch.api.called");
     }
+    // Two of each function: a run is READY a moment before its event is in the journal.
+    until_noted(&stage, "dispatch.run.succeeded", 4).await?;
     let events = stage
         .hub
         .json(&["get", "events", "--type", "dispatch.run.succeeded"])?;

@@ -174,3 +174,13 @@ async fn until(
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
+
+/// Waits until so many events of this type are in the journal: those of calls that were waited for come there a moment later.
+async fn until_noted(stage: &Stage, ty: &str, count: usize) -> Result<()> {
+    let what = format!("{count} events {ty} are noted");
+    let check = |hub: &Hub| {
+        let events = hub.json(&["get", "events", "--type", ty])?;
+        Ok(events.as_array().map_or(0, Vec::len) == count)
+    };
+    stage.hub.until(&what, PATIENCE, check).await
+}

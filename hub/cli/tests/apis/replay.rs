@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use dispatch_fixtures::hub::Hub;
 use serde_json::{Value, json};
 
-use crate::{PATIENCE, Stage, told};
+use crate::{PATIENCE, Stage, told, until_noted};
 
 /// Runs of a function that have ended, newest first.
 fn ended(stage: &Stage, function: &str, status: &str) -> Result<Vec<Value>> {
@@ -24,16 +24,6 @@ async fn until_ended(stage: &Stage, function: &str, status: &str, count: usize) 
     let all = ended(stage, function, status)?;
     ensure!(all.len() == count, "{} runs of {function}: {all:?}", all.len());
     Ok(all)
-}
-
-/// Waits until so many events of this type are in the journal: those of calls that were waited for come there a moment later.
-async fn until_noted(stage: &Stage, ty: &str, count: usize) -> Result<()> {
-    let what = format!("{count} events {ty} are noted");
-    let check = |hub: &Hub| {
-        let events = hub.json(&["get", "events", "--type", ty])?;
-        Ok(events.as_array().map_or(0, Vec::len) == count)
-    };
-    stage.hub.until(&what, PATIENCE, check).await
 }
 
 /// The people of such runs, sorted.

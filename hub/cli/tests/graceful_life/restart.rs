@@ -69,6 +69,22 @@ async fn produce(url: String, producer: usize, seen: Arc<Seen>) -> Result<BTreeS
     Ok(acknowledged)
 }
 
+/// Whether the log says that all was drained, or else that only connections were cut off: they wait for a sync, which may
+/// take longer than they are given, and what came over them is sent again.
+fn left_nothing_that_was_promised(log: &str) -> bool {
+    let nothing = [
+        "deliveries=0",
+        "settlements=false",
+        "drivers=false",
+        "tasks=false",
+    ];
+    log.lines().any(|line| {
+        let is_drained = line.contains("drained and stopped");
+        let is_late = line.contains("ran out of time and stopped");
+        is_drained || (is_late && nothing.iter().all(|field| line.contains(field)))
+    })
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hub_restarts_behind_its_socket_and_no_producer_is_refused() -> Result<()> {
     // Given a hub on a socket that is not its own, and producers that never pause
@@ -104,7 +120,7 @@ async fn a_hub_restarts_behind_its_socket_and_no_producer_is_refused() -> Result
             "round {round}: {status}: {}",
             hub.stderr()
         );
-        ensure!(hub.stderr().contains("drained and stopped"), "{}", hub.stderr());
+        ensure!(left_nothing_that_was_promised(&hub.stderr()), "{}", hub.stderr());
         hub = activate(&socket, &data)?;
     }
     let before = seen.acknowledged.load(Ordering::SeqCst);

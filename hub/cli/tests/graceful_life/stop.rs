@@ -102,7 +102,7 @@ async fn readiness_says_no_before_the_doors_close() -> Result<()> {
     // Given a hub that gives notice, and says yes to all probes
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("hub.yaml");
-    std::fs::write(&file, "limits: {notice: 3s}\n")?;
+    std::fs::write(&file, "limits: {notice: 12s}\n")?;
     let mut hub = Hub::start_with(BINARY, &["--config", &file.to_string_lossy()]).await?;
     let client = client()?;
     for probe in ["livez", "readyz", "startupz"] {

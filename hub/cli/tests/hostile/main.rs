@@ -27,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SLOW: Duration = Duration::from_millis(200);
 /// The same on a machine that does other things.
 const UNHURRIED: Duration = Duration::from_secs(1);
+/// Seconds in which producers get well over 400 acknowledgements: one stall holds up one of each of the four, and among
+/// fewer than 400 these are the 99th percentile.
+const ENOUGH: u64 = 6;
 /// How much memory may grow, KiB: buffers of connections and the newest part of the journal.
 const GROWTH: u64 = 48 << 10;
 
@@ -178,22 +181,27 @@ async fn a_body_without_end_is_refused_as_soon_as_it_is_too_large() -> Result<()
 
     let (most, during, happened) = stage
         .under(async {
-            let mut said = Vec::new();
-            for path in [
-                "/v1/events",
-                "/v1/event/ingest?authToken=x",
-                "/v1/function",
-                "/v1/nothing",
-            ] {
-                let (sent, status) =
-                    tokio::time::timeout(PATIENCE, attacks::endless(port, path, bytes)).await??;
-                ensure!(sent < 64 << 20, "{path}: {sent} bytes were taken, then {status}");
-                said.push(format!(
-                    "{path}: {status} after {:.1} MiB",
-                    sent as f64 / 1048576.0
-                ));
-            }
-            Ok(said.join("; "))
+            let attack = async {
+                let mut said = Vec::new();
+                for path in [
+                    "/v1/events",
+                    "/v1/event/ingest?authToken=x",
+                    "/v1/function",
+                    "/v1/nothing",
+                ] {
+                    let (sent, status) =
+                        tokio::time::timeout(PATIENCE, attacks::endless(port, path, bytes)).await??;
+                    ensure!(sent < 64 << 20, "{path}: {sent} bytes were taken, then {status}");
+                    said.push(format!(
+                        "{path}: {status} after {:.1} MiB",
+                        sent as f64 / 1048576.0
+                    ));
+                }
+                anyhow::Ok(said.join("; "))
+            };
+            // They are refused soon; the producers go on.
+            let (said, ()) = tokio::join!(attack, tokio::time::sleep(either(0, ENOUGH)));
+            said
         })
         .await?;
 
@@ -208,7 +216,7 @@ async fn http2_and_its_rapid_reset_are_turned_away() -> Result<()> {
 
     let (most, during, happened) = stage
         .under(async {
-            let (streams, opened) = attacks::rapid_reset(port, 16, either(10, 3)).await?;
+            let (streams, opened) = attacks::rapid_reset(port, 16, either(10, ENOUGH)).await?;
             Ok(format!(
                 "HTTP/2 is not spoken: {opened} connections closed, {streams} resets sent into them"
             ))
@@ -274,7 +282,7 @@ async fn a_frozen_hub_goes_on_as_if_nothing_had_been() -> Result<()> {
     let held_up = held_up.finish().await?;
     let (most, during, _) = stage
         .under(async {
-            tokio::time::sleep(either(5, 2)).await;
+            tokio::time::sleep(either(5, ENOUGH)).await;
             Ok(String::new())
         })
         .await?;

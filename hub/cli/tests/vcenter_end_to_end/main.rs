@@ -52,7 +52,11 @@ fn create_driver(hub: &Hub, name: &str, secret: &str, simulator: &Vcsim, start: 
 }
 
 async fn ready(hub: &Hub, driver: &str) -> Result<()> {
-    hub.until(&format!("{driver} is READY"), Duration::from_secs(20), |hub| {
+    ready_within(hub, driver, Duration::from_secs(20)).await
+}
+
+async fn ready_within(hub: &Hub, driver: &str, patience: Duration) -> Result<()> {
+    hub.until(&format!("{driver} is READY"), patience, |hub| {
         Ok(hub.json(&["get", "eventdriver", driver])?["status"] == "READY")
     })
     .await

@@ -10,7 +10,7 @@ use dispatch_fixtures::target::Target;
 use dispatch_fixtures::vcsim::{Options, Vcsim};
 use serde_json::json;
 
-use crate::{BINARY, create_driver, ready, watch, write_secret};
+use crate::{BINARY, create_driver, ready, ready_within, watch, write_secret};
 
 /// What `make soak` makes longer.
 fn or_given(variable: &str, usual: u64) -> Result<u64> {
@@ -128,7 +128,8 @@ async fn a_vcenter_that_is_away_delays_no_other_and_says_so() -> Result<()> {
         );
     }
     first.run().await?;
-    ready(&hub, "vc1").await?;
+    // The longest wait between two attempts is a minute.
+    ready_within(&hub, "vc1", Duration::from_secs(90)).await?;
     first.ctl("storm?n=10&type=VmSuspendedEvent").await?;
     until("its events again", Duration::from_secs(20), async || {
         Ok(of(&first) == 20)
