@@ -17,6 +17,10 @@ use reqwest::StatusCode;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const FIVE_GB: usize = 5 << 30;
+/// How often something is sent that must be taken.
+const TRIES: usize = 5;
+/// What a sender hears of a hub that is full, or slow as on a busy machine.
+const NOT_NOW: (u16, &str) = (503, "the hub does not take events now");
 /// What a driver may grow by while somebody sends it five gigabytes.
 const FLAT_KIB: u64 = 16 << 10;
 
@@ -58,6 +62,21 @@ fn headers(signers: &Signers, sender: &Sender, secret: &str, seconds: i64) -> Ve
 }
 
 async fn post(at: SocketAddr, headers: &[Header], body: &str) -> u16 {
+    answer(at, headers, body).await.0
+}
+
+/// Posts what must be taken: again while the hub is slow.
+async fn post_again(at: SocketAddr, headers: &[Header], body: &str) -> u16 {
+    for _ in 1..TRIES {
+        let (status, said) = answer(at, headers, body).await;
+        if (status, said.as_str()) != NOT_NOW {
+            return status;
+        }
+    }
+    post(at, headers, body).await
+}
+
+async fn answer(at: SocketAddr, headers: &[Header], body: &str) -> (u16, String) {
     let client = dispatch_fixtures::hub::client().unwrap();
     let mut request = client
         .post(format!("http://{at}/"))
@@ -66,7 +85,8 @@ async fn post(at: SocketAddr, headers: &[Header], body: &str) -> u16 {
     for (name, value) in headers {
         request = request.header(*name, value);
     }
-    request.send().await.unwrap().status().as_u16()
+    let answer = request.send().await.unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
 }
 
 #[tokio::test]
@@ -98,8 +118,8 @@ async fn every_provider_hears_the_right_answer() {
         let tampered = format!("{} ", sender.body);
 
         let mut answers = vec![
-            post(run.address, &good, sender.body).await,
-            post(run.address, &good, sender.body).await,
+            post_again(run.address, &good, sender.body).await,
+            post_again(run.address, &good, sender.body).await,
         ];
         assert_eq!(
             run.hub.count(),
@@ -131,7 +151,8 @@ async fn every_provider_hears_the_right_answer() {
             )
             .await,
         );
-        answers.push(post(run.address, &headers(&signers, sender, OLD, now()), sender.body).await);
+        let old = headers(&signers, sender, OLD, now());
+        answers.push(post_again(run.address, &old, sender.body).await);
         let before = peak_kib(run.process.pid()).unwrap();
         let (status, taken) = flood(run.address, "/", FIVE_GB).await.unwrap();
         let grown = peak_kib(run.process.pid()).unwrap() - before;
@@ -168,7 +189,7 @@ async fn a_sender_is_told_to_come_again_while_the_hub_is_full() {
     run.hub.refuse(Some(StatusCode::SERVICE_UNAVAILABLE));
     assert_eq!(post(run.address, &headers, SENDERS[1].body).await, 503);
     run.hub.refuse(None);
-    assert_eq!(post(run.address, &headers, SENDERS[1].body).await, 202);
+    assert_eq!(post_again(run.address, &headers, SENDERS[1].body).await, 202);
 
     let event = run.hub.events().remove(0);
     let named = (event.ty(), event.source(), event.subject());

@@ -20,6 +20,8 @@ use dispatch_fixtures::process::Process;
 
 /// For every wait: the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How often something is sent that must be taken.
+const TRIES: usize = 5;
 const BOTH: [Emulator; 2] = [Emulator::Ministack, Emulator::Moto];
 
 /// The driver with these settings, besides endpoint and region.
@@ -39,4 +41,17 @@ fn start_at(url: &str, hub: &DriverHub, settings: &[&str]) -> Result<Process> {
         args,
         &environment,
     )
+}
+
+/// Sends what must be taken: again while the hub is slow, as on a busy machine. Of every other 503 the driver logs why.
+async fn taken(driver: &Process, send: impl AsyncFn() -> Result<u16>) -> Result<u16> {
+    let reasons = || driver.stderr().matches("is told to come again").count();
+    for _ in 1..TRIES {
+        let before = reasons();
+        let status = send().await?;
+        if status != 503 || reasons() > before {
+            return Ok(status);
+        }
+    }
+    send().await
 }

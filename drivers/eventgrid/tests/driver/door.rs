@@ -5,7 +5,7 @@ use dispatch_fixtures::driver_hub::DriverHub;
 use dispatch_fixtures::eventgrid::{Publisher, Sender, Sent};
 use dispatch_fixtures::process::Process;
 use reqwest::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -30,6 +30,14 @@ fn sender(run: &Running, query: &str) -> Sender {
     Sender::new(&format!("{}{query}", run.url)).unwrap()
 }
 
+/// What must be taken.
+async fn delivered(run: &Running, sender: &Sender, content_type: &str, body: &Value) -> Sent {
+    crate::taken(&run.process, async || {
+        sender.deliver(content_type, body).await.unwrap()
+    })
+    .await
+}
+
 #[tokio::test]
 async fn both_handshakes_succeed_only_with_the_secret() {
     let run = start().await;
@@ -52,26 +60,17 @@ async fn deliveries_of_either_schema_become_the_events_they_are() {
     let grid = json!([{"id": "g1", "topic": "/subscriptions/1/t", "subject": "/blobs/a", "eventType": "Microsoft.Storage.BlobCreated",
         "eventTime": "2026-01-02T03:04:05.678Z", "dataVersion": "2", "metadataVersion": "1", "data": {"url": "https://x/a"}}]);
     assert_eq!(
-        sender
-            .deliver("application/json; charset=utf-8", &grid)
-            .await
-            .unwrap(),
+        delivered(&run, &sender, "application/json; charset=utf-8", &grid).await,
         Sent::Delivered
     );
     let one = json!({"specversion": "1.0", "id": "c1", "source": "/c", "type": "t", "data": [1]});
     assert_eq!(
-        sender
-            .deliver("application/cloudevents+json; charset=utf-8", &one)
-            .await
-            .unwrap(),
+        delivered(&run, &sender, "application/cloudevents+json; charset=utf-8", &one).await,
         Sent::Delivered
     );
     let batch = json!([{"specversion": "1.0", "id": "c1", "source": "/c", "type": "t"}, {"specversion": "1.0", "id": "c2", "source": "/c", "type": "t"}]);
     assert_eq!(
-        sender
-            .deliver("application/cloudevents-batch+json", &batch)
-            .await
-            .unwrap(),
+        delivered(&run, &sender, "application/cloudevents-batch+json", &batch).await,
         Sent::Delivered
     );
 
@@ -133,7 +132,7 @@ async fn nothing_makes_event_grid_drop_an_event() {
 
     // A poisoned event does not take its batch along, and is kept.
     let poisoned = json!([event("1"), {"specversion": "1.0", "id": "d"}, event("2")]);
-    assert_eq!(good.deliver(batch, &poisoned).await.unwrap(), Sent::Delivered);
+    assert_eq!(delivered(&run, &good, batch, &poisoned).await, Sent::Delivered);
     let types: Vec<_> = run
         .hub
         .events()

@@ -40,6 +40,11 @@ impl Running {
         let sent = sender.deliver("application/cloudevents+json", &event);
         sent.await.unwrap()
     }
+
+    /// The same with what must be taken.
+    async fn delivered(&self, query: &str, token: &str, id: &str) -> Sent {
+        crate::taken(&self.process, async || self.deliver(query, token, id).await).await
+    }
 }
 
 #[tokio::test]
@@ -116,12 +121,11 @@ async fn only_a_token_that_is_right_in_everything_lets_in_and_no_other_answer_is
         ("nothing", String::new(), false),
     ];
     for (n, (what, token, is_good)) in table.iter().enumerate() {
-        let expected = if *is_good {
-            Sent::Delivered
-        } else {
-            Sent::Later(503)
+        let id = n.to_string();
+        let (sent, expected) = match *is_good {
+            true => (run.delivered("", token, &id).await, Sent::Delivered),
+            false => (run.deliver("", token, &id).await, Sent::Later(503)),
         };
-        let sent = run.deliver("", token, &n.to_string()).await;
         println!("{what}: {sent:?}");
         assert_eq!(sent, expected, "{what}: {}", run.process.stderr());
     }
@@ -140,7 +144,7 @@ async fn a_new_key_is_found_and_unknown_ones_do_not_burden_the_issuer() {
     let new = run.entra.token("k2", &second, &claims).unwrap();
     run.entra.publish("k2", second);
 
-    assert_eq!(run.deliver("", &new, "1").await, Sent::Delivered);
+    assert_eq!(run.delivered("", &new, "1").await, Sent::Delivered);
     for n in 0..20 {
         let other = run
             .entra
@@ -148,7 +152,7 @@ async fn a_new_key_is_found_and_unknown_ones_do_not_burden_the_issuer() {
             .unwrap();
         assert_eq!(run.deliver("", &other, "2").await, Sent::Later(503));
     }
-    assert_eq!(run.deliver("", &new, "3").await, Sent::Delivered);
+    assert_eq!(run.delivered("", &new, "3").await, Sent::Delivered);
 
     assert_eq!(run.entra.reads(), 1, "not again within half a minute");
 }
@@ -162,7 +166,10 @@ async fn with_a_secret_too_both_must_be_right() {
         .token("k1", &key, &run.entra.claims(AUDIENCE, GRID))
         .unwrap();
 
-    assert_eq!(run.deliver("?secret=s3cret", &token, "1").await, Sent::Delivered);
+    assert_eq!(
+        run.delivered("?secret=s3cret", &token, "1").await,
+        Sent::Delivered
+    );
     assert_eq!(run.deliver("", &token, "2").await, Sent::Later(503));
     assert_eq!(run.deliver("?secret=s3cret", "x", "3").await, Sent::Later(503));
 

@@ -64,8 +64,19 @@ impl Setting {
 
     /// Starts a driver that finds the simulator at another address.
     pub(crate) fn driver_by(&self, host: &str, args: &[&str], password: &str) -> Result<Process> {
+        self.driver_in(&[], host, args, password)
+    }
+
+    /// The same with more variables in its environment.
+    pub(crate) fn driver_in(
+        &self,
+        more: &[(&str, &str)],
+        host: &str,
+        args: &[&str],
+        password: &str,
+    ) -> Result<Process> {
         let sink = self.hub.sink();
-        let environment = [
+        let mut environment = vec![
             ("HOST", host),
             ("USERNAME", self.vcenter.credentials().0),
             ("PASSWORD", password),
@@ -73,6 +84,7 @@ impl Setting {
             ("DISPATCH_TOKEN", "token-of-the-driver"),
             ("RUST_LOG", "trace,hyper=info"),
         ];
+        environment.extend(more);
         Process::start(
             Path::new(env!("CARGO_BIN_EXE_dispatch-driver-vcenter")),
             args,

@@ -22,8 +22,12 @@ async fn an_event_says_where_its_object_hangs_and_what_people_wrote_on_it() -> R
     let mut driver = setting.driver(&["--enrich=path,attributes,tags"])?;
     setting.ready(&mut driver).await?;
 
-    setting.client.power_off("DC0_H0_VM0")?;
-    setting.client.power_off("DC0_H0_VM1")?;
+    // It is looked up while it is there.
+    for (count, name) in [(1, "DC0_H0_VM0"), (2, "DC0_H0_VM1")] {
+        setting.client.power_off(name)?;
+        let are_off = |hub: &DriverHub| of_type(hub, "vm.powered.off").len() == count;
+        setting.until(&driver, "a power-off", are_off).await?;
+    }
     setting.client.remove("DC0_H0_VM0")?;
 
     let removed = |hub: &DriverHub| !of_type(hub, "vm.removed").is_empty();

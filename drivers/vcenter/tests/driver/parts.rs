@@ -133,17 +133,25 @@ async fn a_part_stuck_behind_invisible_events_goes_on_although_another_went_past
 #[tokio::test]
 async fn a_server_that_takes_nothing_back_still_hears_that_the_session_ends() -> Result<()> {
     let many = "--within=/DC0/vm/DC0_H0_VM0,/DC0/vm/DC0_H0_VM1,/DC0/vm/DC0_C0_RP0_VM0,/DC0/vm/DC0_C0_RP0_VM1";
-    let Some((setting, mut driver)) = Setting::reading(&[], &[many]).await? else {
-        return Ok(());
-    };
-    setting
-        .vcenter
-        .ctl("spoil?how=hang&n=1000&method=DestroyCollector")
-        .await?;
+    for is_last in [false, true] {
+        let Some((setting, mut driver)) = Setting::reading(&[], &[many]).await? else {
+            return Ok(());
+        };
+        setting
+            .vcenter
+            .ctl("spoil?how=hang&n=1000&method=DestroyCollector")
+            .await?;
 
-    let status = driver.terminate(SOON).await?;
+        let status = driver.terminate(SOON).await?;
 
-    assert!(status.success(), "{status}");
-    assert_eq!(setting.client.sessions()?, Vec::<String>::new());
+        assert!(status.success(), "{status}");
+        // A busy machine may let a farewell take too long, but not twice.
+        if driver.stderr().contains("could not log out") {
+            assert!(!is_last, "{}", driver.stderr());
+            continue;
+        }
+        assert_eq!(setting.client.sessions()?, Vec::<String>::new());
+        break;
+    }
     Ok(())
 }
