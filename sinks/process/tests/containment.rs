@@ -43,7 +43,7 @@ async fn a_timeout_kills_the_whole_group_and_the_next_call_is_fine() {
         .await;
 
     assert!(matches!(answered.result, Err(InvocationError::Timeout)));
-    assert!(start.elapsed() < Duration::from_secs(23), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
     assert_eq!(answered.logs.stdout, [format!("hanging {group}")]);
     eventually("the group is gone", || alive(group) == 0).await;
     assert_ne!(
@@ -105,7 +105,7 @@ async fn children_that_hold_the_pipes_delay_nobody() {
     }
     let group = stage.output(revision, json!("group")).await.as_i64().unwrap();
 
-    within(10, stage.engine.stop()).await;
+    within(2, stage.engine.stop()).await;
 
     // What is killed is gone as soon as a busy machine comes to it.
     eventually("the group is gone", || alive(group) == 0).await;
@@ -144,7 +144,7 @@ async fn a_flood_of_output_neither_blocks_the_worker_nor_fills_memory() {
         .await;
     assert!(matches!(answered.result, Err(InvocationError::Timeout)));
     assert!(
-        start.elapsed() < Duration::from_millis(20_300),
+        start.elapsed() < Duration::from_millis(1300),
         "{:?}",
         start.elapsed()
     );
@@ -251,7 +251,7 @@ async fn stop_and_drop_leave_no_process() {
             let hanging = stage.call(python, json!("hang"));
             let stopping = async {
                 tokio::time::sleep(Duration::from_millis(100)).await;
-                within(10, stage.engine.stop()).await;
+                within(2, stage.engine.stop()).await;
                 assert_eq!(alive(busy) + alive(idle), 0);
             };
             let (answered, ()) = tokio::join!(hanging, stopping);
